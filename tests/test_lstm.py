@@ -1,0 +1,519 @@
+"""Tests that the fused layer equals `keras.layers.LSTM`, as properties of drawn inputs."""
+
+import functools
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from sentiment.lstm import LSTM
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+PROJECT = Path(__file__).resolve().parents[1]
+FEATURES, UNITS = 3, 5
+TOLERANCE = 1e-5  # relative to the largest element, in float32
+MASK_KINDS = ("right", "left", "gappy", "full", "empty", "mixed")
+drawn = functools.partial(settings, derandomize=True, deadline=None)
+
+
+def make_mask(kind, batch, steps, generator):
+    """Returns a boolean mask `(batch, steps)`; only "right" is served without moving steps."""
+    lengths = generator.integers(0, steps + 1, size=(batch, 1))
+    right = np.arange(steps) < lengths
+    gappy = generator.random((batch, steps)) < generator.random((batch, 1))
+    return {
+        "right": right,
+        "left": right[:, ::-1],
+        "gappy": gappy,
+        "full": np.ones((batch, steps), bool),
+        "empty": np.zeros((batch, steps), bool),
+        "mixed": np.where(generator.random((batch, 1)) < 0.5, right, gappy),
+    }[kind]
+
+
+def make_pair(units=UNITS, features=FEATURES, **arguments):
+    """Returns a stock and a fused layer with equal random weights."""
+    pair = [layer_class(units, **arguments) for layer_class in (keras.layers.LSTM, LSTM)]
+    generator = np.random.default_rng(0)
+    for layer in pair:
+        layer.build((None, None, features))
+    weights = [
+        generator.normal(size=w.shape).astype("float32") / units**0.5 for w in pair[0].weights[:3]
+    ]
+    for layer in pair:
+        for variable, value in zip(layer.trainable_variables, weights, strict=False):
+            variable.assign(value)
+    return pair
+
+
+def count_up(tensor):
+    return tf.cast(tf.range(tf.size(tensor)), tensor.dtype)
+
+
+def differentiate(layer, sequences, mask, initial_state, training=False):
+    """Returns outputs and the gradients for inputs, initial states and weights."""
+    sources = [sequences, *initial_state]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        results = tf.nest.flatten(
+            layer(sequences, mask=mask, initial_state=initial_state or None, training=training)
+        )
+        # The cosine gives every element of every result another weight.
+        loss = tf.add_n(
+            [
+                tf.reduce_sum(result * tf.reshape(tf.cos(count_up(result)), tf.shape(result)))
+                for result in results
+            ]
+        )
+    return results, tape.gradient(loss, sources + [w.value for w in layer.trainable_variables])
+
+
+def assert_close(actual, expected, tolerance=TOLERANCE):
+    actual, expected = tf.nest.flatten(actual), tf.nest.flatten(expected)
+    assert len(actual) == len(expected)
+    for left, right in zip(actual, expected, strict=True):
+        left, right = np.asarray(left), np.asarray(right)
+        assert left.dtype == right.dtype and left.shape == right.shape
+        left, right = left.astype("float64"), right.astype("float64")
+        # A gradient that has vanished over many steps may be below the range of float32.
+        allowed = tolerance * np.abs(right).max(initial=0.0) + 1e-30
+        assert np.abs(left - right).max(initial=0.0) <= allowed
+
+
+def runs_fused(layer, features=FEATURES, jit_compile=None):
+    """Tells whether the graph of the layer holds the operation that runs the parts."""
+    spec = tf.TensorSpec([2, 4, features], layer.compute_dtype)
+    function = tf.function(layer, autograph=False, jit_compile=jit_compile)
+    graph = function.get_concrete_function(spec).graph
+    return any(operation.type == "MapDefun" for operation in graph.get_operations())
+
+
+@functools.cache
+def traced_pair(units, return_sequences, go_backwards, masked, zero_output_for_mask, training):
+    """Traces both layers once for all sizes of batch and steps."""
+    signature = [
+        tf.TensorSpec([None, None, FEATURES]),
+        tf.TensorSpec([None, None], tf.bool),
+        tf.TensorSpec([None, units]),
+        tf.TensorSpec([None, units]),
+    ]
+    pair = make_pair(
+        units,
+        return_sequences=return_sequences,
+        return_state=True,
+        go_backwards=go_backwards,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    assert [runs_fused(layer) for layer in pair] == [False, True]
+
+    def trace(layer):
+        def run(sequences, mask, hidden, cell):
+            mask = mask if masked else None
+            return differentiate(layer, sequences, mask, [hidden, cell], training)
+
+        return tf.function(run, input_signature=signature, autograph=False)
+
+    return [trace(layer) for layer in pair]
+
+
+def check_traced_pair(units, batch, steps, mask_kind, options, seed=0):
+    generator = np.random.default_rng(seed)
+    stock, fused = traced_pair(units, *options[:2], mask_kind != "absent", *options[2:])
+    arguments = [
+        generator.normal(size=(batch, steps, FEATURES)).astype("float32"),
+        make_mask("full" if mask_kind == "absent" else mask_kind, batch, steps, generator),
+        generator.normal(size=(batch, units)).astype("float32"),
+        generator.normal(size=(batch, units)).astype("float32"),
+    ]
+    arguments = [tf.constant(argument) for argument in arguments]
+    assert_close(fused(*arguments), stock(*arguments))
+
+
+# Whether to return sequences, to go backwards, to put out zeros at masked steps, and to train.
+options_of_results = st.sampled_from(
+    [
+        (False, False, False, True),
+        (False, True, True, False),
+        (True, False, False, True),
+        (True, True, False, False),
+        (True, False, True, True),
+    ]
+)
+
+
+@drawn(max_examples=100)
+@given(
+    batch=st.integers(1, 130),
+    steps=st.integers(1, 24),
+    mask_kind=st.sampled_from((*MASK_KINDS, "absent")),
+    options=options_of_results,
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_equals_stock_layer(batch, steps, mask_kind, options, seed):
+    check_traced_pair(UNITS, batch, steps, mask_kind, options, seed)
+
+
+@drawn(max_examples=5)
+@given(
+    batch=st.integers(1, 130),
+    steps=st.integers(200, 500),
+    mask_kind=st.sampled_from((*MASK_KINDS, "absent")),
+    options=options_of_results,
+)
+@example(batch=64, steps=500, mask_kind="right", options=(False, False, False, True))
+@example(batch=130, steps=500, mask_kind="gappy", options=(True, True, False, False))
+@example(batch=1, steps=500, mask_kind="absent", options=(True, False, False, True))
+def test_equals_stock_layer_over_many_steps(batch, steps, mask_kind, options):
+    check_traced_pair(UNITS, batch, steps, mask_kind, options)
+
+
+@pytest.mark.parametrize("mask_kind", ["right", "left"])
+def test_equals_stock_layer_at_the_size_of_the_task(mask_kind):
+    check_traced_pair(100, 64, 500, mask_kind, (False, False, False, True))
+
+
+@drawn(max_examples=12)
+@given(
+    batch=st.integers(1, 40),
+    steps=st.integers(1, 6),
+    mask_kind=st.sampled_from(MASK_KINDS),
+    dropout=st.sampled_from([0.0, 0.3]),
+    use_bias=st.booleans(),
+    training=st.booleans(),
+)
+def test_equals_stock_layer_in_eager_mode(batch, steps, mask_kind, dropout, use_bias, training):
+    generator = np.random.default_rng(1)
+    pair = make_pair(dropout=dropout, seed=7, use_bias=use_bias, return_sequences=True)
+    sequences = tf.constant(generator.normal(size=(batch, steps, FEATURES)).astype("float32"))
+    mask = make_mask(mask_kind, batch, steps, generator)
+    for _ in range(2):  # the second call draws another dropout mask
+        stock, fused = (differentiate(layer, sequences, mask, [], training) for layer in pair)
+        assert_close(fused, stock)
+
+
+@drawn(max_examples=6)
+@given(batch=st.integers(1, 40), mask_kind=st.sampled_from(MASK_KINDS), go_backwards=st.booleans())
+def test_stateful(batch, mask_kind, go_backwards):
+    generator = np.random.default_rng(2)
+    pair = [
+        layer_class(UNITS, stateful=True, go_backwards=go_backwards)
+        for layer_class in (keras.layers.LSTM, LSTM)
+    ]
+    for call in range(4):
+        sequences = generator.normal(size=(batch, 4, FEATURES)).astype("float32")
+        mask = make_mask(mask_kind, batch, 4, generator)
+        stock, fused = (layer(sequences, mask=mask) for layer in pair)
+        if call == 0:
+            pair[1].set_weights(pair[0].get_weights())
+            pair[0].reset_state(), pair[1].reset_state()
+            stock, fused = (layer(sequences, mask=mask) for layer in pair)
+        assert_close([fused, pair[1].states], [stock, pair[0].states])
+        if call == 2:
+            pair[0].reset_state(), pair[1].reset_state()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activation": "relu"},
+        {"recurrent_activation": "hard_sigmoid"},
+        {"recurrent_dropout": 0.2, "dropout": 0.2, "seed": 3},
+        # Keras' own attempt at cuDNN fails on the four masks of this implementation.
+        {"implementation": 1, "dropout": 0.2, "seed": 3, "use_cudnn": False},
+        {"unroll": True},
+        {"dtype": "float16"},
+        {"dtype": "bfloat16", "recurrent_initializer": "glorot_uniform"},
+        {"dtype": "mixed_float16"},
+        {"dtype": "mixed_bfloat16"},
+        {"dtype": "float64"},
+    ],
+    ids=str,
+)
+def test_stock_way_where_the_fused_way_does_not_apply(arguments):
+    pair = make_pair(return_sequences=True, **arguments)
+    assert not runs_fused(pair[1])
+    generator = np.random.default_rng(3)
+    sequences = tf.cast(generator.normal(size=(9, 4, FEATURES)), pair[0].compute_dtype)
+    mask = tf.constant(make_mask("gappy", 9, 4, generator))
+    stock, fused = (differentiate(layer, sequences, mask, [], training=True) for layer in pair)
+    assert_close(fused, stock)
+
+
+def test_stock_way_where_a_gpu_is_visible(monkeypatch):
+    layer = make_pair()[1]
+    assert runs_fused(layer)
+    devices = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda: devices)
+    assert not runs_fused(layer)
+
+
+def test_same_errors_as_the_stock_layer():
+    for layer_class in (keras.layers.LSTM, LSTM):
+        with pytest.raises(ValueError, match="use_cudnn=True was specified"):
+            layer_class(UNITS, use_cudnn=True)(np.zeros((2, 3, FEATURES), "float32"))
+        with pytest.raises(ValueError, match="invalid value for argument `units`"):
+            layer_class(0)
+        with pytest.raises(ValueError, match="expected ndim=3"):
+            layer_class(UNITS)(np.zeros((2, FEATURES), "float32"))
+
+
+def test_jit_compile():
+    pair = make_pair(return_sequences=True)
+    assert not runs_fused(pair[1], jit_compile=True)
+    generator = np.random.default_rng(4)
+    sequences = tf.constant(generator.normal(size=(9, 4, FEATURES)).astype("float32"))
+    mask = tf.constant(make_mask("gappy", 9, 4, generator))
+    compiled = [
+        tf.function(functools.partial(differentiate, layer), jit_compile=True, autograph=False)
+        for layer in pair
+    ]
+    stock, fused = (function(sequences, mask, []) for function in compiled)
+    assert_close(fused, stock)
+    assert_close(differentiate(pair[1], sequences, mask, []), stock)
+
+
+def make_model(layer_class):
+    keras.utils.set_random_seed(5)
+    keras.backend.clear_session()
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(20, 8, mask_zero=True),
+            keras.layers.Bidirectional(layer_class(6, return_sequences=True)),
+            layer_class(7),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.build((None, None))
+    return model
+
+
+def make_reviews(count=70, steps=9):
+    """Returns right-padded word numbers `(count, steps)`, some of them all padding, and labels."""
+    generator = np.random.default_rng(6)
+    words = generator.integers(1, 20, size=(count, steps))
+    words *= make_mask("right", count, steps, generator)
+    return words, generator.integers(0, 2, size=(count, 1)).astype("float32")
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_training_equals_stock_layer(jit_compile):
+    words, labels = make_reviews()
+    weights, losses = [], []
+    for layer_class in (keras.layers.LSTM, LSTM):
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential(
+            [
+                keras.layers.Embedding(20, 8, mask_zero=True),
+                layer_class(7, dropout=0.2, seed=8),
+                keras.layers.Dense(1, activation="sigmoid"),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.5), "binary_crossentropy", jit_compile=jit_compile)
+        history = model.fit(words, labels, batch_size=35, epochs=2, shuffle=False, verbose=0)
+        losses.append(history.history["loss"])
+        weights.append(model.get_weights())
+    assert_close(losses[1], losses[0])
+    assert_close(weights[1], weights[0])
+
+
+@drawn(max_examples=8)
+@given(
+    mask_kind=st.sampled_from((*MASK_KINDS, "absent")),
+    return_sequences=st.booleans(),
+    batch=st.integers(1, 20),
+)
+def test_bidirectional(mask_kind, return_sequences, batch):
+    generator = np.random.default_rng(9)
+    sequences = tf.constant(generator.normal(size=(batch, 5, FEATURES)).astype("float32"))
+    mask = None if mask_kind == "absent" else make_mask(mask_kind, batch, 5, generator)
+    pair = [
+        keras.layers.Bidirectional(
+            layer_class(UNITS, return_sequences=return_sequences, return_state=True)
+        )
+        for layer_class in (keras.layers.LSTM, LSTM)
+    ]
+    for layer in pair:
+        layer.build(sequences.shape)
+    assert type(pair[0].forward_layer) is keras.layers.LSTM
+    assert type(pair[1].forward_layer) is type(pair[1].backward_layer) is LSTM
+    pair[1].set_weights(pair[0].get_weights())
+    stock, fused = (differentiate(layer, sequences, mask, []) for layer in pair)
+    assert_close(fused, stock)
+
+
+@pytest.mark.parametrize("outer_steps", [4, None])
+def test_time_distributed(outer_steps):
+    generator = np.random.default_rng(10)
+    # Where the number of outer steps is unknown, Keras takes it to be the batch size.
+    batch = 11 if outer_steps else 4
+    sequences = tf.constant(generator.normal(size=(batch, 4, 5, FEATURES)).astype("float32"))
+    signature = [tf.TensorSpec([None, outer_steps, 5, FEATURES])]
+    results = []
+    for layer in map(keras.layers.TimeDistributed, make_pair()):
+
+        @tf.function(input_signature=signature, autograph=False)
+        def run(sequences, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(sequences)
+                outputs = layer(sequences)
+                loss = tf.reduce_sum(tf.sin(3.0 * outputs))
+            if outer_steps is None:  # Keras' own layer has no gradients there
+                return outputs
+            variables = [weight.value for weight in layer.trainable_variables]
+            return outputs, tape.gradient(loss, [sequences, *variables])
+
+        results.append(run(sequences))
+    assert_close(results[1], results[0])
+
+
+def test_equal_bits_from_run_to_run():
+    fused = traced_pair(UNITS, True, False, True, False, True)[1]
+    generator = np.random.default_rng(11)
+    sequences = tf.constant(generator.normal(size=(67, 30, FEATURES)).astype("float32"))
+    mask = tf.constant(make_mask("gappy", 67, 30, generator))
+    state = tf.constant(generator.normal(size=(67, UNITS)).astype("float32"))
+    runs = [tf.nest.flatten(fused(sequences, mask, state, state)) for _ in range(5)]
+    for run in runs[1:]:
+        assert all(bool(tf.reduce_all(a == b)) for a, b in zip(run, runs[0], strict=True))
+
+
+def start_python(source, directory=PROJECT):
+    """Starts Python code in a new process, which finds the project from its own directory only."""
+    return subprocess.Popen(
+        [sys.executable, "-c", source],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def assert_succeeds(process):
+    messages = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, messages
+
+
+def test_threads():
+    source = """
+import tensorflow as tf
+tf.config.threading.set_inter_op_parallelism_threads({0})
+tf.config.threading.set_intra_op_parallelism_threads({1})
+from tests.test_lstm import UNITS, check_traced_pair, test_equal_bits_from_run_to_run
+for batch in (1, 17, 64, 130):
+    check_traced_pair(UNITS, batch, 12, "mixed", (True, False, False, True))
+test_equal_bits_from_run_to_run()
+assert tf.config.threading.get_inter_op_parallelism_threads() == {0}
+assert tf.config.threading.get_intra_op_parallelism_threads() == {1}
+"""
+    # Each pair holds TensorFlow's threads among and inside operations.
+    for process in [start_python(source.format(*pair)) for pair in ((1, 1), (2, 2), (3, 1))]:
+        assert_succeeds(process)
+
+
+def read_saved(path):
+    """Returns the config and the names of all weights in a saved model."""
+    names = []
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        with archive.open("model.weights.h5") as file, h5py.File(file) as weights:
+            weights.visit(names.append)
+    return config["config"], names
+
+
+def drop_process_details(config):
+    """Removes the registered names, and the object numbers, which differ from save to save."""
+    if isinstance(config, dict):
+        dropped = ("registered_name", "shared_object_id")
+        return {k: drop_process_details(v) for k, v in config.items() if k not in dropped}
+    if isinstance(config, list):
+        return [drop_process_details(item) for item in config]
+    return config
+
+
+def test_a_saved_model_holds_the_stock_layer(tmp_path):
+    words, _ = make_reviews(count=12)
+    stock, fused = (make_model(layer_class) for layer_class in (keras.layers.LSTM, LSTM))
+    expected = fused.predict(words, verbose=0)
+    assert_close(expected, stock.predict(words, verbose=0))
+    stock.save(tmp_path / "stock.keras")
+    fused.save(tmp_path / "fused.keras")
+    np.save(tmp_path / "words.npy", words)
+    np.save(tmp_path / "expected.npy", expected)
+    (tmp_path / "fused.pickle").write_bytes(pickle.dumps(fused.layers[2]))
+
+    # The two files differ by nothing but the registered name, which plain Keras passes over.
+    (stock_config, stock_names), (config, names) = (
+        read_saved(tmp_path / name) for name in ("stock.keras", "fused.keras")
+    )
+    assert names == stock_names
+    assert drop_process_details(config) == drop_process_details(stock_config)
+    assert fused.layers[2].get_config() == stock.layers[2].get_config()
+
+    source = """
+import importlib.util, pickle, keras, numpy as np
+assert importlib.util.find_spec("sentiment") is None
+model = keras.saving.load_model("fused.keras")
+assert type(model.layers[1].forward_layer) is keras.layers.LSTM
+assert type(model.layers[2]) is keras.layers.LSTM
+with open("fused.pickle", "rb") as file:
+    assert type(pickle.load(file)) is keras.layers.LSTM
+np.testing.assert_allclose(
+    model.predict(np.load("words.npy"), verbose=0), np.load("expected.npy"), rtol=1e-5)
+"""
+    assert_succeeds(start_python(source, tmp_path))
+
+    # Loaded where the module is imported, each file holds the layer that it was saved with.
+    loaded = keras.saving.load_model(tmp_path / "fused.keras")
+    assert type(loaded.layers[1].backward_layer) is type(loaded.layers[2]) is LSTM
+    assert_close(loaded.predict(words, verbose=0), expected)
+    assert type(pickle.loads((tmp_path / "fused.pickle").read_bytes())) is LSTM
+    loaded = keras.saving.load_model(tmp_path / "stock.keras")
+    assert type(loaded.layers[1].backward_layer) is type(loaded.layers[2]) is keras.layers.LSTM
+    assert type(keras.models.clone_model(fused).layers[2]) is LSTM
+
+
+def test_export(tmp_path):
+    words, _ = make_reviews(count=12)
+    model = make_model(LSTM)
+    model.export(tmp_path, verbose=False)
+    exported = tf.saved_model.load(tmp_path)
+    assert_close(exported.serve(tf.constant(words, tf.float32)), model.predict(words, verbose=0))
+
+
+def test_import_on_another_backend():
+    source = """
+import keras, numpy as np
+keras.backend.backend = lambda: "jax"
+import sentiment.lstm
+from sentiment.lstm import LSTM
+assert "tf" not in vars(sentiment.lstm)
+layer, stock = LSTM(4), keras.layers.LSTM(4)
+inputs, mask = np.ones((2, 3, 5), "float32"), np.array([[True, True, False]] * 2)
+layer(inputs), stock(inputs)
+stock.set_weights(layer.get_weights())
+np.testing.assert_array_equal(layer(inputs, mask=mask), stock(inputs, mask=mask))
+"""
+    assert_succeeds(start_python(source))
+
+
+def test_second_derivatives_are_refused():
+    layer = make_pair()[1]
+    sequences = tf.ones((2, 3, FEATURES))
+    with tf.GradientTape() as outer:
+        outer.watch(sequences)
+        with tf.GradientTape() as inner:
+            inner.watch(sequences)
+            outputs = layer(sequences)
+        gradients = inner.gradient(outputs, sequences)
+    with pytest.raises(LookupError):
+        outer.gradient(gradients, sequences)

