@@ -4,8 +4,10 @@ TensorFlow's fused operation `BlockLSTM` runs all steps of a batch without a Pyt
 Its matrix products are too small to gain from being shared among threads, so the batch is cut into
 parts, one for each core, and `MapDefun` runs the parts side by side with one thread inside each.
 That limit holds inside `MapDefun` only: this module changes no thread setting of the process.
+It does change, where there is glibc, how the process keeps memory: see `_keep_freed_memory`.
 """
 
+import ctypes
 import functools
 import os
 
@@ -152,6 +154,25 @@ class LSTM(keras.layers.LSTM):
 # has no registered name and so keeps naming the stock layer.
 LSTM.__module__ = "keras.layers"
 keras.saving.get_custom_objects()["LSTM"] = LSTM
+
+
+def _keep_freed_memory():
+    """Has glibc keep freed memory for the next step instead of giving it back to the kernel.
+
+    A step's activations are some 100 MB. Given back and fetched again at each step, they cost more
+    time in page faults than the whole computation.
+    """
+    trim_threshold, mmap_max = -1, -4  # as malloc.h numbers them
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(mmap_max, 0)
+
+
+if keras.backend.backend() == "tensorflow":
+    _keep_freed_memory()
 
 
 def _to_block_gate_order(weight):

@@ -1,0 +1,67 @@
+"""The real reviews, and small trainings on a few of them."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+from sentiment.data import load_data
+
+import numpy as np
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The reviews as the scripts load them by default."""
+    return load_data("imdb-package", 10_000, 500)
+
+
+@pytest.fixture(scope="session")
+def whole_data():
+    """The same reviews, uncut and with all words known."""
+    return load_data("imdb-package", 1_000_000, 1_000_000)
+
+
+@pytest.fixture
+def small_data(data):
+    """A few short reviews of each part."""
+
+    def take(part):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        chosen = [*np.flatnonzero(y == 0)[:48], *np.flatnonzero(y == 1)[:48]]
+        return {f"x_{part}": [x[i][-20:] for i in chosen], f"y_{part}": y[chosen]}
+
+    return dataclasses.replace(data, **take("train"), **take("validation"), **take("test"))
+
+
+@pytest.fixture
+def train(small_data, monkeypatch, tmp_path):
+    """A function that runs a script's main() on the small data, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_main(script, *arguments):
+        monkeypatch.setattr(script, "load_data", lambda *_: small_data)
+        monkeypatch.setattr(sys, "argv", [script.__file__, "--epochs", "2", *arguments])
+        constants = {name: value for name, value in vars(script).items() if name.isupper()}
+        try:
+            script.main()
+        finally:
+            vars(script).update(constants)
+        return tmp_path / "models"
+
+    return run_main
+
+
+def run_script(script, *arguments, folder, environment=None):
+    """Run a script in a new process as a user would; return its status, stdout and stderr."""
+    return subprocess.run(
+        [sys.executable, PROJECT / script, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )

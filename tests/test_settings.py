@@ -1,0 +1,89 @@
+"""Constants are options, and what cannot be used is one line with status 2."""
+
+import re
+
+import train_cnn_lstm
+import train_lstm
+from sentiment.settings import read_settings
+from tests.conftest import run_script
+
+import pytest
+
+SCRIPTS = [train_lstm, train_cnn_lstm]
+
+
+def read(script, *arguments):
+    return read_settings(dict(vars(script)), list(arguments))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_lists_every_constant_with_its_comment(script, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        read(script, "--help")
+    assert stopped.value.code == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    source = open(script.__file__).read().splitlines()
+    constants = [re.fullmatch(r"([A-Z_]+) = (\S+)  # (.+)", line) for line in source]
+    constants = [match for match in constants if match]
+    assert [match[1] for match in constants] == list(read(script))
+    for name, default, comment in (match.groups() for match in constants):
+        assert "--" + name.lower().replace("_", "-") in listed
+        assert comment in listed.replace("- ", "-") or comment in listed
+        assert f"(default: {eval(default)})" in listed
+
+
+def test_an_option_changes_the_constant_and_nothing_else():
+    script = dict(vars(train_lstm))
+    settings = read_settings(script, ["--lstm-units", "64", "--no-mask-padding", "--seed=0"])
+    assert script["LSTM_UNITS"] == settings["LSTM_UNITS"] == 64
+    assert settings == {**read(train_lstm), "LSTM_UNITS": 64, "MASK_PADDING": False, "SEED": 0}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["--lstm-units", "many"], "argument --lstm-units: invalid int value: 'many'"),
+        (["--lstm-units", "1.5"], "argument --lstm-units: invalid int value: '1.5'"),
+        (["--epochs", "0"], "--epochs must be from 1 to 1,000,000, not 0"),
+        (["--lstm-units", "-5"], "--lstm-units must be from 1 to 1,000,000, not -5"),
+        (["--batch-size", "9999999999"], "--batch-size must be from 1 to 1,000,000"),
+        (["--vocabulary-size", "3"], "--vocabulary-size must be from 5 to 1,000,000, not 3"),
+        (
+            ["--dropout-after-lstm", "1.5"],
+            "--dropout-after-lstm must be at least 0 and less than 1",
+        ),
+        (["--dropout-after-embedding", "nan"], "--dropout-after-embedding must be at least 0"),
+        (["--learning-rate", "0"], "--learning-rate must be greater than 0, not 0.0"),
+        (["--learning-rate", "inf"], "--learning-rate must be greater than 0, not inf"),
+        (["--seed", "-1"], "--seed must be from 0 to"),
+        (["--data", "imbd"], "--data must be one of auto, imdb, imdb-package, not 'imbd'"),
+        (["--keep-weights", "first"], "--keep-weights must be one of best, last"),
+        (["--name", "../elsewhere"], "--name must be a folder name of letters"),
+        (["--name", ""], "--name must be a folder name of letters"),
+        (["--name", ".."], "--name must be a folder name of letters"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(script, arguments, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        read(script, *arguments)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_constant_edited_to_nonsense_is_refused_too():
+    script = {**vars(train_lstm), "EPOCHS": 0}
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(script, [])
+    assert stopped.value.code == 2
+
+
+def test_bad_usage_of_the_real_script(tmp_path):
+    finished = run_script("train_lstm.py", "--epochs", "0", folder=tmp_path)
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines()[-1].startswith("train_lstm.py: --epochs must be from 1")
+    assert "Traceback" not in finished.stderr
+    assert list(tmp_path.iterdir()) == []
