@@ -33,6 +33,7 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
     """
     comments = _read_comments(Path(script["__file__"]))
     parser = _Parser(
+        prog=Path(script["__file__"]).name,
         description=(script["__doc__"] or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -86,6 +87,8 @@ def _read_comments(path: Path) -> dict[str, str]:
 
 def _find_problem(name: str, value) -> str | None:
     """Say what the value of a constant must be, or nothing if it is so."""
+    if isinstance(value, bool):
+        return None
     if name in CHOICES:
         return None if value in CHOICES[name] else f"one of {', '.join(CHOICES[name])}"
     if name == "NAME":

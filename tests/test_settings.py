@@ -1,6 +1,7 @@
 """Constants are options, and what cannot be used is one line with status 2."""
 
 import re
+from pathlib import Path
 
 import train_cnn_lstm
 import train_lstm
@@ -22,7 +23,7 @@ def test_help_lists_every_constant_with_its_comment(script, capsys):
         read(script, "--help")
     assert stopped.value.code == 0
     listed = " ".join(capsys.readouterr().out.split())
-    source = open(script.__file__).read().splitlines()
+    source = Path(script.__file__).read_text().splitlines()
     constants = [re.fullmatch(r"([A-Z_]+) = (\S+)  # (.+)", line) for line in source]
     constants = [match for match in constants if match]
     assert [match[1] for match in constants] == list(read(script))
@@ -52,7 +53,7 @@ def test_an_option_changes_the_constant_and_nothing_else():
         (["--vocabulary-size", "3"], "--vocabulary-size must be from 5 to 1,000,000, not 3"),
         (
             ["--dropout-after-lstm", "1.5"],
-            "--dropout-after-lstm must be at least 0 and less than 1",
+            "--dropout-after-lstm must be at least 0 and less",
         ),
         (["--dropout-after-embedding", "nan"], "--dropout-after-embedding must be at least 0"),
         (["--learning-rate", "0"], "--learning-rate must be greater than 0, not 0.0"),

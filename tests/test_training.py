@@ -1,0 +1,209 @@
+"""The scripts learn from real reviews, repeat themselves, and leave a whole run folder."""
+
+import csv
+import errno
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import train_cnn_lstm
+import train_lstm
+from sentiment import runs
+from sentiment.batches import Batches
+from tests.conftest import run_script
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+
+SCRIPTS = [train_lstm, train_cnn_lstm]
+FILES = ["history.csv", "history.png", "model.keras", "run.json", "vocabulary.txt"]
+# Words enough to learn from, and few enough for a test.
+SHORT = ["--data", "imdb-package", "--vocabulary-size", "5000", "--maximum-tokens", "80"]
+
+
+def list_files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read_history(folder):
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def twin_runs(tmp_path_factory):
+    """The same run twice, each in a process of its own, on all training reviews."""
+    folder = tmp_path_factory.mktemp("twins")
+    for _ in range(2):
+        finished = run_script("train_lstm.py", *SHORT, "--epochs", "1", folder=folder)
+        assert finished.returncode == 0, finished.stderr
+    return folder / "models" / "lstm", folder / "models" / "lstm-2", finished.stdout
+
+
+def test_the_network_learns_from_real_reviews(twin_runs):
+    record = json.loads((twin_runs[0] / "run.json").read_text())
+    assert record["data"]["training"] == 17_500
+    assert record["test"]["accuracy"] > 0.75
+    assert record["validation"]["accuracy"] > 0.75
+
+
+def test_the_summary_tells_what_was_measured(twin_runs):
+    _, folder, printed = twin_runs
+    record = json.loads((folder / "run.json").read_text())
+    accuracy = f"{record['test']['accuracy']:.2%}"
+    assert f"Test accuracy      {accuracy} on 5,000 reviews (held-out reviews)" in printed
+    assert "Best epoch         1 of 1" in printed
+    assert f"Seconds per epoch  {record['seconds_per_epoch']:.1f}" in printed
+    assert "Run folder         models/lstm-2" in printed.replace("\\", "/")
+    for shown in ("accuracy:", "loss:", "val_accuracy:", "val_loss:"):
+        assert shown in printed
+
+
+def test_same_seed_gives_the_same_history_and_weights(twin_runs):
+    first, second, _ = twin_runs
+    for one, other in zip(read_history(first), read_history(second), strict=True):
+        assert {**one, "seconds": None} == {**other, "seconds": None}
+    weights = [
+        keras.models.load_model(run / "model.keras").get_weights() for run in (first, second)
+    ]
+    assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_one_step_changes_every_weight(script, small_data):
+    model = script.build_model()
+    model.compile(optimizer="adam", loss="binary_crossentropy")
+    before = model.get_weights()
+    x, y = Batches(small_data.x_train, small_data.y_train, 96)[0]
+    model.train_on_batch(x, y)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert (old != new).any()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_padding_changes_no_probability(script):
+    model = script.build_model()
+    generator = np.random.default_rng(0)
+    for tokens in (1, 2, 3, 8, 31):
+        x = generator.integers(1, 10_000, (5, tokens))
+        alone = model.predict(x, verbose=0)
+        for padding in (1, 2, 13):
+            padded = model.predict(np.pad(x, ((0, 0), (0, padding))), verbose=0)
+            np.testing.assert_allclose(padded, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_unmasked_networks_read_the_padding(script, monkeypatch):
+    monkeypatch.setattr(script, "MASK_PADDING", False)
+    model = script.build_model()
+    x = np.arange(1, 9)[np.newaxis]
+    padded = np.pad(x, ((0, 0), (4, 0)))
+    assert abs(model.predict(x, verbose=0) - model.predict(padded, verbose=0)) > 1e-5
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_run_folder_is_whole_and_loads_in_plain_keras(script, train, small_data, monkeypatch):
+    models = []
+    build_model = script.build_model
+    monkeypatch.setattr(script, "build_model", lambda: models.append(build_model()) or models[-1])
+    run = train(script) / script.NAME
+    assert list_files(run) == FILES
+    vocabulary = (run / "vocabulary.txt").read_bytes().decode().split("\n")
+    assert vocabulary == [*small_data.vocabulary, ""]
+    assert list(read_history(run)[0]) == list(runs.HISTORY_COLUMNS)
+    assert matplotlib.image.imread(run / "history.png").shape[1] > 800
+
+    record = json.loads((run / "run.json").read_text())
+    assert record["script"] == Path(script.__file__).name
+    assert record["constants"]["EPOCHS"] == 2
+    assert set(record["constants"]) == {name for name in vars(script) if name.isupper()} - {
+        "LSTM",  # the layer
+        "PADDING",  # the word id
+    }
+    assert record["data"]["source"] == small_data.source
+    assert record["parameters"] == models[0].count_params()
+
+    x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
+    np.save("x.npy", x)
+    code = (
+        "import keras, numpy; m = keras.models.load_model(r'%s'); "
+        "numpy.save('y.npy', m.predict(numpy.load('x.npy'), verbose=0)); "
+        "assert all(type(l).__module__.startswith('keras.src') for l in m.layers)"
+    ) % (run / "model.keras")
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load("y.npy"), models[0].predict(x, verbose=0), atol=1e-6)
+
+
+def test_best_or_last_weights_are_kept(train):
+    # A step size this large makes the loss jump about.
+    models = train(train_lstm, "--epochs", "5", "--learning-rate", "0.3")
+    train(train_lstm, "--epochs", "5", "--learning-rate", "0.3", "--keep-weights", "last")
+    best, last = (json.loads((models / n / "run.json").read_text()) for n in ("lstm", "lstm-2"))
+    losses = [float(row["val_loss"]) for row in read_history(models / "lstm")]
+    assert best["kept_epoch"] == best["best_epoch"] == losses.index(min(losses)) + 1 < 5
+    assert best["validation"]["loss"] == min(losses)
+    assert last["kept_epoch"] == 5
+    assert last["validation"]["loss"] == losses[-1]
+    assert best["test"] != last["test"]
+
+
+def test_a_finished_run_is_never_overwritten(train, capsys):
+    models = train(train_lstm, "--epochs", "1")
+    before = {path.name: path.read_bytes() for path in (models / "lstm").iterdir()}
+    train(train_lstm, "--epochs", "1")
+    assert f"Run folder: {Path('models', 'lstm-2')}" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in (models / "lstm").iterdir()} == before
+    assert list_files(models / "lstm-2") == FILES
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(train, tmp_path):
+    (tmp_path / "models").write_text("a file stands where the folder should be")
+    with pytest.raises(SystemExit) as stopped:
+        train(train_lstm)
+    assert str(stopped.value).startswith("Can't make a folder for this run in ")
+    assert "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize("failing_write", range(1, 7))
+def test_a_full_disk_leaves_whole_files_and_one_line(failing_write, train, monkeypatch, tmp_path):
+    # One epoch writes vocabulary, model, history, then plot and record; two write two more.
+    writes = []
+    fsync = runs.os.fsync
+
+    def fill_disk(file):
+        writes.append(file)
+        if len(writes) == failing_write:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(file)
+
+    monkeypatch.setattr(runs.os, "fsync", fill_disk)
+    with pytest.raises(SystemExit) as stopped:
+        train(train_lstm, "--keep-weights", "last")
+    message = str(stopped.value)
+    assert message.startswith("Can't write ")
+    assert "No space left on device" in message
+    assert "\n" not in message
+    run = tmp_path / "models" / "lstm"
+    assert set(list_files(run)) <= set(FILES) - {"run.json"}
+    if (run / "model.keras").exists():
+        keras.models.load_model(run / "model.keras")
+    if (run / "history.csv").exists():
+        assert len(read_history(run)) in (1, 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_model_that_does_not_fit_leaves_nothing_half_written(train, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))  # the model is three times that
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            train(train_lstm)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(stopped.value).startswith("Can't write ")
+    assert "\n" not in str(stopped.value)
+    assert list_files(tmp_path / "models" / "lstm") == ["vocabulary.txt"]
