@@ -1,11 +1,19 @@
 """The only file that draws."""
 
+import textwrap
+
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-# Two colours of the palette of Okabe and Ito, which colour-blind readers can tell apart.
-TRAINING_COLOUR = "#0072B2"
-VALIDATION_COLOUR = "#D55E00"
+# The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow,
+# which is hard to see on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vPX"
+TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
+LABEL_CHARACTERS = 125  # as many as fit in a line of the legend
+AXES = (("accuracy", "Accuracy"), ("loss", "Loss (binary cross-entropy)"))
 
 
 def draw_history(history: list[dict], best_epoch: int, title: str, path):
@@ -21,12 +29,7 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize=12)
     epochs = [row["epoch"] for row in history]
-    for axes, key, label in zip(
-        figure.subplots(1, 2),
-        ("accuracy", "loss"),
-        ("Accuracy", "Loss (binary cross-entropy)"),
-        strict=True,
-    ):
+    for axes, (key, label) in zip(figure.subplots(1, 2), AXES, strict=True):
         for prefix, colour, style, name in (
             ("", TRAINING_COLOUR, "o--", "training"),
             ("val_", VALIDATION_COLOUR, "o-", "validation"),
@@ -44,11 +47,89 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
             markeredgewidth=2,
             label=f"kept: epoch {best_epoch}",
         )
-        axes.set_xlabel("Epoch")
-        axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
+        _label_axes(axes, key, label)
         axes.legend()
-        if key == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     figure.savefig(path)
+
+
+def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
+    """Overlay the curves of several trainings, one colour each.
+
+    Args:
+        groups: a label and the histories to draw under it, best group first. A history holds one
+            list a column. Several histories become their mean, in a band of their standard
+            deviation.
+        note: stands under the legend.
+        path: the picture's file; its ending chooses the format.
+    """
+    labels = [
+        textwrap.fill(label, LABEL_CHARACTERS, subsequent_indent=" " * 8) for label, _ in groups
+    ]
+    lines = sum(label.count("\n") + 1 for label in labels) + 2  # with the heading and the note
+    height = 4.5 + 0.19 * lines
+    figure = Figure(figsize=(10, height), dpi=110)
+    all_axes = figure.subplots(1, 2)
+    figure.subplots_adjust(0.07, 1 - 3.8 / height, 0.985, 1 - 0.1 / height, wspace=0.17)
+    handles = [
+        Line2D([], [], color="gray", label="validation"),
+        Line2D([], [], color="gray", linestyle="--", linewidth=1, label="training"),
+    ]
+    all_axes[0].legend(handles=handles, loc="lower right")
+    handles = []
+    for i, (_, histories) in enumerate(groups):
+        colour = COLOURS[i % len(COLOURS)]
+        marker = MARKERS[i // len(COLOURS) % len(MARKERS)]
+        style = {"color": colour, "marker": marker, "markersize": 4}
+        handles.append(Line2D([], [], **style))
+        for axes, (key, _) in zip(all_axes, AXES, strict=True):
+            _draw_mean(axes, histories, key, color=colour, linestyle="--", linewidth=1)
+            _draw_mean(axes, histories, "val_" + key, **style)
+    for axes, (key, label) in zip(all_axes, AXES, strict=True):
+        _label_axes(axes, key, label)
+    legend = figure.legend(
+        # A label that begins with an underscore would be left out.
+        handles,
+        [f" {label}" for label in labels],
+        title="Validation accuracy of the kept weights",
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(0.03, 0.25 / height),
+        frameon=False,
+        fontsize=9,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a file's name is no formula
+    figure.text(0.04, 0.1 / height, note, fontsize=9, parse_math=False)
+    figure.savefig(path)
+
+
+def _draw_mean(axes, histories, key, **style):
+    columns = [history[key] for history in histories if key in history]
+    if not columns:
+        return
+    # Runs that ended early have no values for the last epochs.
+    values = np.full((len(columns), max(map(len, columns))), np.nan)
+    for row, column in zip(values, columns, strict=True):
+        row[: len(column)] = column
+    epochs = np.arange(1, values.shape[1] + 1)
+    mean = np.nanmean(values, axis=0)
+    axes.plot(epochs, mean, **style)
+    if len(columns) > 1:
+        deviation = np.nanstd(values, axis=0)
+        axes.fill_between(
+            epochs,
+            mean - deviation,
+            mean + deviation,
+            color=style["color"],
+            alpha=0.15,
+            linewidth=0,
+        )
+
+
+def _label_axes(axes, key, label):
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if key == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class Run(keras.callbacks.Callback):
         ):
             self.kept = row
             self.kept_weights = self.model.get_weights()
-            _write_whole(self.folder / "model.keras", self._save_model)
+            write_whole(self.folder / "model.keras", self._save_model)
         self.history.append(row)
         _write_history(self.folder / "history.csv", self.history)
 
@@ -80,7 +81,7 @@ class Run(keras.callbacks.Callback):
         seconds = sum(row["seconds"] for row in self.history) / len(self.history)
         accuracy = f"{test['accuracy']:.2%} on {self._describe_test()}"
         title = f"{self.folder.name}: test accuracy {accuracy}"
-        _write_whole(
+        write_whole(
             self.folder / "history.png",
             lambda path: draw_history(self.history, self.kept["epoch"], title, path),
         )
@@ -130,6 +131,105 @@ class Run(keras.callbacks.Callback):
         model.save(path)
 
 
+@dataclass(frozen=True)
+class PastRun:
+    """What a run folder, or a history that somebody else saved, tells of a training.
+
+    ``history`` holds one list a column, with Keras' own names; ``record`` is ``run.json``, empty
+    for a bare history.
+    """
+
+    name: str
+    history: dict[str, list[float]]
+    record: dict
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Return the runs at a path: a run folder or history file itself, or all in a folder."""
+    if not path.is_dir() or any((path / name).exists() for name in ("run.json", "history.csv")):
+        return [path]
+    inside = sorted(path.iterdir())
+    return [
+        item
+        for item in inside
+        if not item.name.startswith(".") and (item.is_dir() or item.suffix in (".csv", ".json"))
+    ] or [path]
+
+
+def read_run(path: Path) -> PastRun:
+    """Read a run folder, a ``history.csv``, or a JSON file of Keras' ``history.history``.
+
+    Raises:
+        ValueError: whose text says why this is no finished run.
+    """
+    try:
+        if not path.is_dir():
+            return PastRun(path.stem, _read_history(path), {})
+        if not (path / "run.json").exists():
+            raise ValueError(
+                "unfinished, there is no run.json yet"
+                if (path / "vocabulary.txt").exists()
+                else "no run folder, there is no run.json"
+            )
+        record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        _check_record(record)
+        return PastRun(path.name, _read_history(path / "history.csv"), record)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"damaged, run.json is not complete: {error}") from None
+    except UnicodeDecodeError:
+        raise ValueError("damaged, it is no text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"damaged, no JSON: {error}") from None
+    except OSError as error:
+        raise ValueError(f"it can't be read: {error.strerror}") from None
+
+
+def _check_record(record: dict):
+    """Raise KeyError or TypeError unless ``run.json`` holds all that a comparison reads."""
+    for kind, *path in (
+        (str, "script"),
+        (dict, "constants"),
+        (str, "data", "source"),
+        (int, "data", "training"),
+        (int, "data", "validation"),
+        (int, "data", "test"),
+        (int, "parameters"),
+        (float, "seconds_per_epoch"),
+        (int, "best_epoch"),
+        (float, "validation", "accuracy"),
+        (float, "test", "accuracy"),
+    ):
+        value = record
+        for key in path:
+            value = value[key]
+        if not isinstance(value, kind):
+            raise TypeError(f"{'.'.join(path)} is {value!r}")
+
+
+def _read_history(path: Path) -> dict[str, list[float]]:
+    """Return the columns of a history under today's names, those that Keras 2 used included."""
+    if path.suffix == ".json":
+        columns = json.loads(path.read_text(encoding="utf-8"))
+        columns = columns.get("history", columns) if isinstance(columns, dict) else {}
+    else:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
+    history = {}
+    for key, values in columns.items():
+        prefix, name = ("val_", key[4:]) if key.startswith("val_") else ("", str(key))
+        name = {"acc": "accuracy", "binary_accuracy": "accuracy"}.get(name, name)
+        if name in ("accuracy", "loss", "seconds"):
+            try:
+                history[prefix + name] = [float(value) for value in values]
+            except (TypeError, ValueError):
+                raise ValueError(f"damaged, {path.name} holds no numbers for {key}") from None
+    lengths = {len(values) for values in history.values()}
+    if len(lengths) != 1 or not lengths.pop() or not {"accuracy", "loss"} & set(history):
+        raise ValueError(f"{path.name} is no history of accuracy or loss")
+    return history
+
+
 def describe_device() -> str:
     """Name the devices that train: the GPUs if there are any, else the processor."""
     gpus = keras.distribution.list_devices("gpu")
@@ -174,15 +274,15 @@ def _write_history(path: Path, history: list[dict]):
             writer.writeheader()
             writer.writerows(history)
 
-    _write_whole(path, write)
+    write_whole(path, write)
 
 
 def _write_text(path: Path, text: str):
     # Words hold line separators of many kinds, so the only one that counts is never translated.
-    _write_whole(path, lambda temporary: temporary.write_bytes(text.encode()))
+    write_whole(path, lambda temporary: temporary.write_bytes(text.encode()))
 
 
-def _write_whole(path: Path, write):
+def write_whole(path: Path, write):
     """Have ``write`` make a file, which appears under its name only once it is whole."""
     temporary = path.with_name(f".unfinished-{path.name}")
     try:

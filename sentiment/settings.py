@@ -32,7 +32,7 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
         SystemExit: with status 2 after one line, for an option or a value that cannot be used.
     """
     comments = _read_comments(Path(script["__file__"]))
-    parser = _Parser(
+    parser = OneLineParser(
         prog=Path(script["__file__"]).name,
         description=(script["__doc__"] or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -61,7 +61,9 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
     return settings
 
 
-class _Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with status 2."""
+
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (--help lists all options)\n")
 
@@ -92,7 +94,7 @@ def _find_problem(name: str, value) -> str | None:
     if name in CHOICES:
         return None if value in CHOICES[name] else f"one of {', '.join(CHOICES[name])}"
     if name == "NAME":
-        plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", value)
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value)
         return None if plain else "a folder name of letters, digits, '_', '-' and '.'"
     if name.startswith("DROPOUT"):
         return None if 0 <= value < 1 else "at least 0 and less than 1"

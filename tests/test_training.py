@@ -22,7 +22,7 @@ import pytest
 SCRIPTS = [train_lstm, train_cnn_lstm]
 FILES = ["history.csv", "history.png", "model.keras", "run.json", "vocabulary.txt"]
 # Words enough to learn from, and few enough for a test.
-SHORT = ["--data", "imdb-package", "--vocabulary-size", "5000", "--maximum-tokens", "80"]
+SHORT = ["--data", "imdb-package", "--vocabulary-size", "5000", "--maximum-tokens", "60"]
 
 
 def list_files(folder):
@@ -168,9 +168,9 @@ def test_a_folder_that_cannot_be_made_is_one_line(train, tmp_path):
     assert "\n" not in str(stopped.value)
 
 
-@pytest.mark.parametrize("failing_write", range(1, 7))
+@pytest.mark.parametrize("failing_write", [1, 2, 5, 6, 7])
 def test_a_full_disk_leaves_whole_files_and_one_line(failing_write, train, monkeypatch, tmp_path):
-    # One epoch writes vocabulary, model, history, then plot and record; two write two more.
+    # Vocabulary, then model and history of two epochs, plot, record.
     writes = []
     fsync = runs.os.fsync
 
