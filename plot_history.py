@@ -145,7 +145,7 @@ def mark_incomparable(groups: list[Group]) -> str:
         group.comparable = group.data == usual
     if all(group.comparable for group in groups):
         return ""
-    return f"≠ not comparable: other data than {usual}."
+    return f"* not comparable: other data than {usual}."
 
 
 def describe_differences(groups: list[Group]):
@@ -164,7 +164,7 @@ def describe_differences(groups: list[Group]):
 
 def label(group: Group) -> str:
     """Return the group's text in the legend."""
-    mark = "" if group.comparable else "≠ "
+    mark = "" if group.comparable else "* "
     accuracy = _format_accuracy(group.measure("validation"))
     parts = [group.title, *([group.network] if group.record else []), group.differences]
     return f"{mark}{accuracy}  {', '.join(filter(None, parts))}"
@@ -188,7 +188,7 @@ def print_table(groups: list[Group], markdown: bool):
                 f"{epochs[0]}-{epochs[-1]}" if len(epochs) > 1 else str(epochs[0]),
                 _format_accuracy(group.measure("validation")),
                 _format_accuracy(group.measure("test")),
-                ("" if group.comparable else "≠ ") + group.data,
+                ("" if group.comparable else "* ") + group.data,
                 group.differences,
             )
         )

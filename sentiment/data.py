@@ -40,7 +40,7 @@ class Data:
     """
 
     source: str  # where the reviews come from
-    test_name: str  # what the test part is
+    test_name: str  # what the test part holds
     vocabulary: list[str]  # the word of each id
     x_train: list[np.ndarray]
     y_train: np.ndarray
@@ -149,7 +149,13 @@ def _read(source: str):
     if source != "imdb-package":
         try:
             reviews, test, vocabulary = _wait_while_progressing(_read_keras)
-            return "keras.datasets.imdb", "IMDB test split", reviews, test, vocabulary
+            return (
+                "keras.datasets.imdb",
+                "reviews of the IMDB test split",
+                reviews,
+                test,
+                vocabulary,
+            )
         except Exception as error:  # a network, a proxy or a file can fail in any way
             reason = " ".join(str(error).split()) or type(error).__name__
             if source == "imdb":

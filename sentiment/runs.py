@@ -50,7 +50,11 @@ class Run(keras.callbacks.Callback):
         _write_text(
             self.folder / "vocabulary.txt", "".join(f"{word}\n" for word in data.vocabulary)
         )
-        print(f"Reviews: {_describe_data(data)}\nRun folder: {self.folder}")
+        print(
+            f"Reviews: {len(data.x_train):,} for training, {len(data.x_validation):,} for "
+            f"validation, {len(data.x_test):,} for the test, from {data.source}"
+            f"\nRun folder: {self.folder}"
+        )
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_started = time.perf_counter()
@@ -79,7 +83,7 @@ class Run(keras.callbacks.Callback):
             test: ``accuracy`` and ``loss`` of the kept weights on the test part.
         """
         seconds = sum(row["seconds"] for row in self.history) / len(self.history)
-        accuracy = f"{test['accuracy']:.2%} on {self._describe_test()}"
+        accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         title = f"{self.folder.name}: test accuracy {accuracy}"
         write_whole(
             self.folder / "history.png",
@@ -117,12 +121,9 @@ class Run(keras.callbacks.Callback):
             f"\nBest epoch         {record['best_epoch']} of {record['epochs']}"
             f"\nKept weights       epoch {self.kept['epoch']}: validation accuracy "
             f"{self.kept['val_accuracy']:.2%}"
-            f"\nSeconds per epoch  {seconds:.1f}"
+            f"\nSeconds per epoch  {seconds:.1f} ({record['device']})"
             f"\nRun folder         {self.folder}"
         )
-
-    def _describe_test(self) -> str:
-        return f"{len(self.data.x_test):,} reviews ({self.data.test_name})"
 
     def _save_model(self, path):
         # A copy has no optimizer, whose state would make the file three times as large.
@@ -166,11 +167,11 @@ def read_run(path: Path) -> PastRun:
         if not path.is_dir():
             return PastRun(path.stem, _read_history(path), {})
         if not (path / "run.json").exists():
-            raise ValueError(
-                "unfinished, there is no run.json yet"
-                if (path / "vocabulary.txt").exists()
-                else "no run folder, there is no run.json"
-            )
+            if (path / "vocabulary.txt").exists():
+                raise ValueError("unfinished, there is no run.json yet")
+            if not (path / "history.csv").exists():
+                raise ValueError("no run folder, there is no run.json")
+            return PastRun(path.name, _read_history(path / "history.csv"), {})
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
         _check_record(record)
         return PastRun(path.name, _read_history(path / "history.csv"), record)
@@ -241,13 +242,6 @@ def describe_device() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"CPU: {name}, {os.cpu_count()} cores"
-
-
-def _describe_data(data: Data) -> str:
-    return (
-        f"{len(data.x_train):,} for training, {len(data.x_validation):,} for validation, "
-        f"{len(data.x_test):,} for the test ({data.test_name}), from {data.source}"
-    )
 
 
 def _take_folder(name: str) -> Path:

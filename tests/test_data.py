@@ -102,7 +102,7 @@ def test_split_leaves_reviews_that_stand_twice_to_training():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("It's GOOD.<br />Very-good", ["it's", "good", "br", "br", "very", "good"]),
+        ("It's GOOD.<br />Very-good", ["it's", "good", "br", "very", "good"]),
         ("ÉCOLE Été\x85 naïve\r x", ["École", "Été\x85", "naïve\r", "x"]),
         ("tab\tnew\nline", ["tab", "new", "line"]),
         ("", []),
@@ -152,7 +152,7 @@ def keras_files(tmp_path, monkeypatch):
 def test_keras_data_keeps_its_own_test_split(keras_files):
     train, test = keras_files
     data = load_data("imdb", 60, 500)
-    assert data.test_name == "IMDB test split"
+    assert data.test_name == "reviews of the IMDB test split"
     assert data.vocabulary[4:6] == ["word1", "word2"]
     assert len(data.vocabulary) == 60
     assert len(data.x_validation) == 100

