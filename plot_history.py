@@ -8,6 +8,7 @@ Runs that differ only in their seed are drawn and counted as one.
 """
 
 import csv
+import json
 import statistics
 import sys
 from collections import Counter
@@ -84,7 +85,8 @@ def main():
     parser = OneLineParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument(
         "runs", nargs="*", default=[str(MODELS)], metavar="RUN",
-        help="a run's name, its folder, a folder of runs, or a history as .csv or .json",
+        help="a run's name, its folder, a folder of runs, or a history as .csv or .json "
+        "(default: all in models/)",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=Path("comparison.png"),
@@ -129,34 +131,50 @@ def read_runs(arguments: list[str]) -> list[PastRun]:
 
 
 def group_runs(runs: list[PastRun]) -> list[Group]:
+    """Group the runs that differ only in their seed; a repetition adds nothing and is left out."""
     groups = {}
     for run in runs:
         group = Group([run])
         # A bare history tells nothing of its constants, so it stands alone.
-        same = (group.network, group.constants, group.data) if run.record else id(run)
-        groups.setdefault(repr(same), Group([])).runs.append(run)
+        same = (group.network, group.constants, group.data, run.record.get("parameters"))
+        group = groups.setdefault(json.dumps(same) if run.record else id(run), Group([]))
+        seed = run.record.get("constants", {}).get("SEED")
+        twins = [twin for twin in group.runs if twin.record["constants"].get("SEED") == seed]
+        if twins:
+            print(f"Left out {run.name}: it repeats {twins[0].name}", file=sys.stderr)
+        else:
+            group.runs.append(run)
     return list(groups.values())
 
 
 def mark_incomparable(groups: list[Group]) -> str:
     """Mark the groups whose data is not that of most, and return a sentence about them."""
-    usual, _ = Counter(group.data for group in groups).most_common(1)[0]
+    known = Counter(group.data for group in groups if group.record)
+    if not known:
+        return ""
+    usual, _ = known.most_common(1)[0]
     for group in groups:
         group.comparable = group.data == usual
     if all(group.comparable for group in groups):
         return ""
-    return f"* not comparable: other data than {usual}."
+    return f"* not comparable: not known to use the same data as the others, {usual}."
 
 
 def describe_differences(groups: list[Group]):
     """Say of each group in which constants it differs, leaving out what most groups have."""
     differences = {id(group): [] for group in groups}
     for name in dict.fromkeys(name for group in groups for name in group.constants):
-        values = {id(group): group.constants[name] for group in groups if name in group.constants}
+        networks = {group.network for group in groups if name in group.constants}
+        # Constants that another network alone has tell no runs apart.
+        values = {
+            id(group): json.dumps(group.constants.get(name))
+            for group in groups
+            if group.network in networks
+        }
         usual, times = Counter(values.values()).most_common(1)[0]
         for key, value in values.items():
             if times < len(values) and (value != usual or times <= len(values) / 2):
-                shown = ("no", "yes")[value] if isinstance(value, bool) else value
+                shown = {"true": "yes", "false": "no", "null": "none"}.get(value, value.strip('"'))
                 differences[key].append(f"{name.lower().replace('_', ' ')} {shown}")
     for group in groups:
         group.differences = ", ".join(differences[id(group)])
@@ -234,8 +252,10 @@ def write_csv(groups: list[Group]):
 
 
 def _find_best_epoch(history: dict) -> int:
-    losses = history.get("val_loss") or history.get("loss") or [0]
-    return losses.index(min(losses)) + 1
+    for key, best in (("val_loss", min), ("val_accuracy", max), ("loss", min), ("accuracy", max)):
+        if key in history:
+            return history[key].index(best(history[key])) + 1
+    raise AssertionError("read_run lets no history without these pass")
 
 
 def _format_accuracy(values: list[float]) -> str:

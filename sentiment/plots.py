@@ -115,7 +115,7 @@ def _draw_mean(axes, histories, key, **style):
     mean = np.nanmean(values, axis=0)
     axes.plot(epochs, mean, **style)
     if len(columns) > 1:
-        deviation = np.nanstd(values, axis=0)
+        deviation = np.nanstd(values, axis=0, ddof=1)
         axes.fill_between(
             epochs,
             mean - deviation,

@@ -1,7 +1,8 @@
 """The run folder: the only file that knows its names and formats."""
 
+import contextlib
 import csv
-import importlib.metadata
+import importlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from sentiment.data import Data
 from sentiment.plots import draw_history
 
 import keras
+import numpy as np
 
 MODELS = Path("models")
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
@@ -46,6 +48,15 @@ class Run(keras.callbacks.Callback):
         self.started = datetime.now(timezone.utc)
         self.history = []
         self.kept = None
+        # What could fail here had better do so before the training than after it.
+        self.device = describe_device()
+        backend = keras.backend.backend()
+        self.versions = {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            backend: importlib.import_module(backend).__version__,
+            "numpy": np.__version__,
+        }
         self.folder = _take_folder(settings["NAME"])
         _write_text(
             self.folder / "vocabulary.txt", "".join(f"{word}\n" for word in data.vocabulary)
@@ -100,13 +111,8 @@ class Run(keras.callbacks.Callback):
                 "test": len(self.data.x_test),
                 "test_name": self.data.test_name,
             },
-            "versions": {
-                "python": platform.python_version(),
-                "keras": keras.__version__,
-                keras.backend.backend(): importlib.metadata.version(keras.backend.backend()),
-                "numpy": importlib.metadata.version("numpy"),
-            },
-            "device": describe_device(),
+            "versions": self.versions,
+            "device": self.device,
             "parameters": self.model.count_params(),
             "seconds_per_epoch": round(seconds, 2),
             "epochs": len(self.history),
@@ -121,7 +127,7 @@ class Run(keras.callbacks.Callback):
             f"\nBest epoch         {record['best_epoch']} of {record['epochs']}"
             f"\nKept weights       epoch {self.kept['epoch']}: validation accuracy "
             f"{self.kept['val_accuracy']:.2%}"
-            f"\nSeconds per epoch  {seconds:.1f} ({record['device']})"
+            f"\nSeconds per epoch  {seconds:.1f} ({self.device})"
             f"\nRun folder         {self.folder}"
         )
 
@@ -147,14 +153,17 @@ class PastRun:
 
 def find_runs(path: Path) -> list[Path]:
     """Return the runs at a path: a run folder or history file itself, or all in a folder."""
-    if not path.is_dir() or any((path / name).exists() for name in ("run.json", "history.csv")):
+    try:
+        if not path.is_dir() or any((path / name).exists() for name in ("run.json", "history.csv")):
+            return [path]
+        inside = [
+            item
+            for item in sorted(path.iterdir())
+            if not item.name.startswith(".") and (item.is_dir() or item.suffix in (".csv", ".json"))
+        ]
+        return inside or [path]
+    except OSError:  # read_run says what is wrong with it
         return [path]
-    inside = sorted(path.iterdir())
-    return [
-        item
-        for item in inside
-        if not item.name.startswith(".") and (item.is_dir() or item.suffix in (".csv", ".json"))
-    ] or [path]
 
 
 def read_run(path: Path) -> PastRun:
@@ -165,7 +174,8 @@ def read_run(path: Path) -> PastRun:
     """
     try:
         if not path.is_dir():
-            return PastRun(path.stem, _read_history(path), {})
+            name = path.parent.name if path.name == "history.csv" else path.stem
+            return PastRun(name, _read_history(path), {})
         if not (path / "run.json").exists():
             if (path / "vocabulary.txt").exists():
                 raise ValueError("unfinished, there is no run.json yet")
@@ -177,7 +187,7 @@ def read_run(path: Path) -> PastRun:
         return PastRun(path.name, _read_history(path / "history.csv"), record)
     except (KeyError, TypeError) as error:
         raise ValueError(f"damaged, run.json is not complete: {error}") from None
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, csv.Error):
         raise ValueError("damaged, it is no text") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"damaged, no JSON: {error}") from None
@@ -215,16 +225,18 @@ def _read_history(path: Path) -> dict[str, list[float]]:
     else:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
+        columns = {key: [row.get(key) for row in rows] for key in (rows[0] if rows else ())}
     history = {}
-    for key, values in columns.items():
-        prefix, name = ("val_", key[4:]) if key.startswith("val_") else ("", str(key))
+    for key, values in columns.items() if isinstance(columns, dict) else ():
+        prefix, name = ("val_", key[4:]) if str(key).startswith("val_") else ("", key)
         name = {"acc": "accuracy", "binary_accuracy": "accuracy"}.get(name, name)
-        if name in ("accuracy", "loss", "seconds"):
+        if name in ("accuracy", "loss"):
             try:
+                if not isinstance(values, list):
+                    raise TypeError
                 history[prefix + name] = [float(value) for value in values]
             except (TypeError, ValueError):
-                raise ValueError(f"damaged, {path.name} holds no numbers for {key}") from None
+                raise ValueError(f"damaged, {path.name} has no list of numbers for {key}") from None
     lengths = {len(values) for values in history.values()}
     if len(lengths) != 1 or not lengths.pop() or not {"accuracy", "loss"} & set(history):
         raise ValueError(f"{path.name} is no history of accuracy or loss")
@@ -285,6 +297,7 @@ def write_whole(path: Path, write):
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = getattr(error, "strerror", None) or str(error)
         raise SystemExit(f"Can't write {path}: {reason}. What was saved before is whole.") from None

@@ -11,7 +11,20 @@ CHOICES = {
     "DATA": ("auto", "imdb", "imdb-package"),
     "KEEP_WEIGHTS": ("best", "last"),
 }
-LARGEST_INTEGER = 1_000_000  # beyond it lie slips of the finger, and arrays that fit no machine
+# The least and the most that makes sense: more is a slip of the finger, or fits no machine.
+WHOLE_NUMBERS = {
+    "VOCABULARY_SIZE": (5, 1_000_000),  # four ids are no words
+    "MAXIMUM_TOKENS": (1, 100_000),
+    "BATCH_SIZE": (1, 25_000),
+    "EMBEDDING_SIZE": (1, 10_000),
+    "FILTERS": (1, 10_000),
+    "KERNEL_SIZE": (1, 1_000),
+    "POOL_SIZE": (1, 1_000),
+    "LSTM_UNITS": (1, 10_000),
+    "SEED": (0, 2**32 - 1),
+    "EPOCHS": (1, 10_000),
+}
+FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "LEARNING_RATE")
 
 
 def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
@@ -48,9 +61,10 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
                 option, action=argparse.BooleanOptionalAction, default=default, help=help_text
             )
         else:
-            metavar = type(default).__name__.upper()
+            # A whole number may stand in the script where others need a fraction: 0, say.
+            kind = float if name in FRACTIONS else type(default)
             parser.add_argument(
-                option, type=type(default), default=default, metavar=metavar, help=help_text
+                option, type=kind, default=default, metavar=kind.__name__.upper(), help=help_text
             )
     settings = dict(zip(comments, vars(parser.parse_args(arguments)).values(), strict=True))
     for name, value in settings.items():
@@ -89,20 +103,19 @@ def _read_comments(path: Path) -> dict[str, str]:
 
 def _find_problem(name: str, value) -> str | None:
     """Say what the value of a constant must be, or nothing if it is so."""
-    if isinstance(value, bool):
-        return None
     if name in CHOICES:
         return None if value in CHOICES[name] else f"one of {', '.join(CHOICES[name])}"
     if name == "NAME":
-        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", value)
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", str(value))
         return None if plain else "a folder name of letters, digits, '_', '-' and '.'"
-    if name.startswith("DROPOUT"):
-        return None if 0 <= value < 1 else "at least 0 and less than 1"
-    if isinstance(value, float):
-        return None if 0 < value < math.inf else "greater than 0"
-    if isinstance(value, int):
-        # Four ids are not words: padding, start, unknown and one that is unused.
-        smallest = {"SEED": 0, "VOCABULARY_SIZE": 5}.get(name, 1)
-        if not smallest <= value <= LARGEST_INTEGER:
-            return f"from {smallest:,} to {LARGEST_INTEGER:,}"
+    if name in WHOLE_NUMBERS:
+        least, most = WHOLE_NUMBERS[name]
+        right = type(value) is int and least <= value <= most
+        return None if right else f"a whole number from {least:,} to {most:,}"
+    if name == "LEARNING_RATE":
+        right = type(value) in (int, float) and 0 < value < math.inf
+        return None if right else "a number greater than 0"
+    if name in FRACTIONS:
+        right = type(value) in (int, float) and 0 <= value < 1
+        return None if right else "a number from 0 to less than 1"
     return None

@@ -129,18 +129,14 @@ def keras_files(tmp_path, monkeypatch):
     train = [[*generator.integers(1, 9, 4).tolist(), i % 50 + 10] for i in range(3_000)]
     test = [generator.integers(1, 9, 5).tolist() for _ in range(40)]
     test[7] = train[11]
-    arrays = {
-        "x_train": np.array(train, dtype=object),
-        "y_train": np.arange(3_000) % 2,
-        "x_test": np.array(test, dtype=object),
-        "y_test": np.arange(40) % 2,
-    }
-    # As lists, which is how Keras' own file holds reviews.
-    for name in ("x_train", "x_test"):
-        lists = np.empty(len(arrays[name]), dtype=object)
-        lists[:] = [list(map(int, ids)) for ids in arrays[name]]
-        arrays[name] = lists
-    np.savez(tmp_path / "imdb.npz", **arrays)
+    np.savez(
+        tmp_path / "imdb.npz",
+        # The last review's other length makes these arrays of lists, as they are in Keras' file.
+        x_train=np.array([*train, [1]], dtype=object)[:-1],
+        y_train=np.arange(3_000) % 2,
+        x_test=np.array([*test, [1]], dtype=object)[:-1],
+        y_test=np.arange(40) % 2,
+    )
     (tmp_path / "imdb_word_index.json").write_text(
         json.dumps({f"word{rank}": rank for rank in range(80, 0, -1)})
     )
@@ -211,13 +207,14 @@ def test_a_host_that_never_answers_is_given_up(tmp_path):
 
 
 def test_a_damaged_cache_is_no_data(tmp_path):
-    damaged = tmp_path / "datasets" / "imdb_word_index.json"
+    damaged = tmp_path / "datasets" / "imdb.npz"
     damaged.parent.mkdir()
-    damaged.write_text("{")
+    damaged.write_text("half a downl")
     with socket.create_server(("127.0.0.1", 0)) as server:
         refusing_port = server.getsockname()[1]
     finished = load_in_new_process(tmp_path, refusing_port, seconds=20)
     assert finished.returncode == 1
+    assert "seems to be incomplete" in finished.stdout
     message = finished.stderr.splitlines()[-1]
     assert message.startswith("keras.datasets.imdb can't be had: ")
     assert "Traceback" not in finished.stderr

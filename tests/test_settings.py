@@ -47,18 +47,21 @@ def test_an_option_changes_the_constant_and_nothing_else():
         (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["--lstm-units", "many"], "argument --lstm-units: invalid int value: 'many'"),
         (["--lstm-units", "1.5"], "argument --lstm-units: invalid int value: '1.5'"),
-        (["--epochs", "0"], "--epochs must be from 1 to 1,000,000, not 0"),
-        (["--lstm-units", "-5"], "--lstm-units must be from 1 to 1,000,000, not -5"),
-        (["--batch-size", "9999999999"], "--batch-size must be from 1 to 1,000,000"),
-        (["--vocabulary-size", "3"], "--vocabulary-size must be from 5 to 1,000,000, not 3"),
+        (["--epochs", "0"], "--epochs must be a whole number from 1 to 10,000, not 0"),
+        (["--lstm-units", "-5"], "--lstm-units must be a whole number from 1 to 10,000, not -5"),
+        (["--batch-size", "9999999999"], "--batch-size must be a whole number from 1 to 25,000"),
+        (
+            ["--vocabulary-size", "3"],
+            "--vocabulary-size must be a whole number from 5 to 1,000,000",
+        ),
         (
             ["--dropout-after-lstm", "1.5"],
-            "--dropout-after-lstm must be at least 0 and less",
+            "--dropout-after-lstm must be a number from 0 to less than 1",
         ),
-        (["--dropout-after-embedding", "nan"], "--dropout-after-embedding must be at least 0"),
-        (["--learning-rate", "0"], "--learning-rate must be greater than 0, not 0.0"),
-        (["--learning-rate", "inf"], "--learning-rate must be greater than 0, not inf"),
-        (["--seed", "-1"], "--seed must be from 0 to"),
+        (["--dropout-after-embedding", "nan"], "--dropout-after-embedding must be a number from 0"),
+        (["--learning-rate", "0"], "--learning-rate must be a number greater than 0, not 0.0"),
+        (["--learning-rate", "inf"], "--learning-rate must be a number greater than 0, not inf"),
+        (["--seed", "-1"], "--seed must be a whole number from 0 to"),
         (["--data", "imbd"], "--data must be one of auto, imdb, imdb-package, not 'imbd'"),
         (["--keep-weights", "first"], "--keep-weights must be one of best, last"),
         (["--name", "../elsewhere"], "--name must be a folder name of letters"),
@@ -75,16 +78,34 @@ def test_bad_usage_is_one_line_and_status_2(script, arguments, said, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_constant_edited_to_nonsense_is_refused_too():
-    script = {**vars(train_lstm), "EPOCHS": 0}
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"EPOCHS": 0},
+        {"EPOCHS": "3"},
+        {"EPOCHS": True},
+        {"VOCABULARY_SIZE": 1e4},
+        {"LEARNING_RATE": -1},
+        {"NAME": "a/b"},
+    ],
+)
+def test_a_constant_edited_to_nonsense_is_refused_too(edited, capsys):
     with pytest.raises(SystemExit) as stopped:
-        read_settings(script, [])
+        read_settings({**vars(train_lstm), **edited}, [])
     assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_fraction_edited_to_a_whole_number_stays_a_fraction():
+    script = {**vars(train_lstm), "DROPOUT_AFTER_LSTM": 0}
+    assert read_settings(script, ["--dropout-after-lstm", "0.3"])["DROPOUT_AFTER_LSTM"] == 0.3
 
 
 def test_bad_usage_of_the_real_script(tmp_path):
     finished = run_script("train_lstm.py", "--epochs", "0", folder=tmp_path)
     assert finished.returncode == 2
-    assert finished.stderr.splitlines()[-1].startswith("train_lstm.py: --epochs must be from 1")
+    assert finished.stderr.splitlines()[-1].startswith(
+        "train_lstm.py: --epochs must be a whole number from 1"
+    )
     assert "Traceback" not in finished.stderr
     assert list(tmp_path.iterdir()) == []

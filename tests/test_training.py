@@ -3,7 +3,6 @@
 import csv
 import errno
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ import pytest
 SCRIPTS = [train_lstm, train_cnn_lstm]
 FILES = ["history.csv", "history.png", "model.keras", "run.json", "vocabulary.txt"]
 # Words enough to learn from, and few enough for a test.
-SHORT = ["--data", "imdb-package", "--vocabulary-size", "5000", "--maximum-tokens", "60"]
+SHORT = ["--data", "imdb-package", "--vocabulary-size", "5000", "--maximum-tokens", "40"]
 
 
 def list_files(folder):
@@ -39,7 +38,7 @@ def twin_runs(tmp_path_factory):
     """The same run twice, each in a process of its own, on all training reviews."""
     folder = tmp_path_factory.mktemp("twins")
     for _ in range(2):
-        finished = run_script("train_lstm.py", *SHORT, "--epochs", "1", folder=folder)
+        finished = run_script("train_lstm.py", *SHORT, "--epochs", "2", folder=folder)
         assert finished.returncode == 0, finished.stderr
     return folder / "models" / "lstm", folder / "models" / "lstm-2", finished.stdout
 
@@ -47,8 +46,23 @@ def twin_runs(tmp_path_factory):
 def test_the_network_learns_from_real_reviews(twin_runs):
     record = json.loads((twin_runs[0] / "run.json").read_text())
     assert record["data"]["training"] == 17_500
-    assert record["test"]["accuracy"] > 0.75
-    assert record["validation"]["accuracy"] > 0.75
+    assert record["test"]["accuracy"] > 0.72
+    assert record["validation"]["accuracy"] > 0.72
+
+
+def test_the_cnn_lstm_learns_from_real_reviews(data):
+    model = train_cnn_lstm.build_model()
+    model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    few = np.random.default_rng(0).permutation(len(data.x_train))[:6_000]
+    train, test = (
+        Batches([ids[-40:] for ids in x], y, 32, shuffle_seed=0)
+        for x, y in (
+            ([data.x_train[i] for i in few], data.y_train[few]),
+            (data.x_validation, data.y_validation),
+        )
+    )
+    model.fit(train, epochs=2, shuffle=False, verbose=0)
+    assert model.evaluate(test, verbose=0, return_dict=True)["accuracy"] > 0.7
 
 
 def test_the_summary_tells_what_was_measured(twin_runs):
@@ -56,7 +70,7 @@ def test_the_summary_tells_what_was_measured(twin_runs):
     record = json.loads((folder / "run.json").read_text())
     accuracy = f"{record['test']['accuracy']:.2%}"
     assert f"Test accuracy      {accuracy} on 5,000 held-out reviews" in printed
-    assert "Best epoch         1 of 1" in printed
+    assert f"Best epoch         {record['best_epoch']} of 2" in printed
     assert f"Seconds per epoch  {record['seconds_per_epoch']:.1f}" in printed
     assert "Run folder         models/lstm-2" in printed.replace("\\", "/")
     for shown in ("accuracy:", "loss:", "val_accuracy:", "val_loss:"):
@@ -139,13 +153,16 @@ def test_run_folder_is_whole_and_loads_in_plain_keras(script, train, small_data,
     np.testing.assert_allclose(np.load("y.npy"), models[0].predict(x, verbose=0), atol=1e-6)
 
 
-def test_best_or_last_weights_are_kept(train):
-    # A step size this large makes the loss jump about.
-    models = train(train_lstm, "--epochs", "5", "--learning-rate", "0.3")
-    train(train_lstm, "--epochs", "5", "--learning-rate", "0.3", "--keep-weights", "last")
+def test_best_or_last_weights_are_kept(train, small_data):
+    # What is learned of the training part is wrong of a validation part with opposite labels.
+    small_data.x_validation[:] = small_data.x_train
+    small_data.y_validation[:] = 1 - small_data.y_train
+    models = train(train_lstm, "--epochs", "5", "--learning-rate", "0.01")
+    train(train_lstm, "--epochs", "5", "--learning-rate", "0.01", "--keep-weights", "last")
     best, last = (json.loads((models / n / "run.json").read_text()) for n in ("lstm", "lstm-2"))
     losses = [float(row["val_loss"]) for row in read_history(models / "lstm")]
-    assert best["kept_epoch"] == best["best_epoch"] == losses.index(min(losses)) + 1 < 5
+    assert best["kept_epoch"] == best["best_epoch"] == losses.index(min(losses)) + 1
+    assert best["best_epoch"] < 5
     assert best["validation"]["loss"] == min(losses)
     assert last["kept_epoch"] == 5
     assert last["validation"]["loss"] == losses[-1]
@@ -169,9 +186,20 @@ def test_a_folder_that_cannot_be_made_is_one_line(train, tmp_path):
     assert "\n" not in str(stopped.value)
 
 
-@pytest.mark.parametrize("failing_write", [1, 2, 5, 6, 7])
-def test_a_full_disk_leaves_whole_files_and_one_line(failing_write, train, monkeypatch, tmp_path):
-    # Vocabulary, then model and history of two epochs, plot, record.
+@pytest.mark.parametrize(
+    ("failing_write", "left"),
+    # Written are the vocabulary, the model and the history of two epochs, the plot, the record.
+    [
+        (1, []),
+        (2, ["vocabulary.txt"]),
+        (5, ["history.csv", "model.keras", "vocabulary.txt"]),
+        (6, ["history.csv", "model.keras", "vocabulary.txt"]),
+        (7, ["history.csv", "history.png", "model.keras", "vocabulary.txt"]),
+    ],
+)
+def test_a_full_disk_leaves_whole_files_and_one_line(
+    failing_write, left, train, monkeypatch, tmp_path
+):
     writes = []
     fsync = runs.os.fsync
 
@@ -189,15 +217,14 @@ def test_a_full_disk_leaves_whole_files_and_one_line(failing_write, train, monke
     assert "No space left on device" in message
     assert "\n" not in message
     run = tmp_path / "models" / "lstm"
-    assert set(list_files(run)) <= set(FILES) - {"run.json"}
-    if (run / "model.keras").exists():
+    assert list_files(run) == left
+    if "model.keras" in left:
         keras.models.load_model(run / "model.keras")
-    if (run / "history.csv").exists():
-        assert len(read_history(run)) in (1, 2)
+        assert len(read_history(run)) == (1 if failing_write == 5 else 2)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 def test_a_model_that_does_not_fit_leaves_nothing_half_written(train, tmp_path):
+    resource = pytest.importorskip("resource", reason="needs a limit on the size of files")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))  # the model is three times that
     try:
