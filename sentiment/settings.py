@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import io
 import math
 import re
 import tokenize
@@ -86,10 +87,9 @@ def _read_comments(path: Path) -> dict[str, str]:
     """Return the trailing comment of each top-level UPPER_CASE constant of a Python file."""
     with tokenize.open(path) as file:
         source = file.read()
-    lines = iter(source.splitlines(keepends=True))
     comment_of_line = {
         token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(lambda: next(lines, ""))
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
     return {
