@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-# The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow,
-# which is hard to see on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# The palette of Okabe and Ito, which colour-blind readers can tell apart, with a grey instead of
+# its yellow, which is hard to see on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 MARKERS = "osD^vPX"
 TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
 LABEL_CHARACTERS = 125  # as many as fit in a line of the legend
@@ -57,8 +57,8 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
 
     Args:
         groups: a label and the histories to draw under it, best group first. A history holds one
-            list a column. Several histories become their mean, in a band of their standard
-            deviation.
+            list a column. Several histories become their mean; the validation's stands in a band
+            of their standard deviation.
         note: stands under the legend.
         path: the picture's file; its ending chooses the format.
     """
@@ -82,10 +82,14 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
         style = {"color": colour, "marker": marker, "markersize": 4}
         handles.append(Line2D([], [], **style))
         for axes, (key, _) in zip(all_axes, AXES, strict=True):
-            _draw_mean(axes, histories, key, color=colour, linestyle="--", linewidth=1)
+            _draw_mean(axes, histories, key, color=colour, linestyle="--", linewidth=1, alpha=0.5)
             _draw_mean(axes, histories, "val_" + key, **style)
+            if len(histories) > 1:
+                _draw_band(axes, histories, "val_" + key, colour)
     for axes, (key, label) in zip(all_axes, AXES, strict=True):
         _label_axes(axes, key, label)
+        axes.relim()  # to the lines alone: one band of an unsteady recipe would flatten all else
+        axes.autoscale_view()
     legend = figure.legend(
         # A label that begins with an underscore would be left out.
         handles,
@@ -104,26 +108,28 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
 
 
 def _draw_mean(axes, histories, key, **style):
+    values = _stack(histories, key)
+    if values.size:
+        axes.plot(range(1, values.shape[1] + 1), np.nanmean(values, axis=0), **style)
+
+
+def _draw_band(axes, histories, key, colour):
+    values = _stack(histories, key)
+    if values.size:
+        mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=1)
+        epochs = range(1, values.shape[1] + 1)
+        axes.fill_between(
+            epochs, mean - deviation, mean + deviation, color=colour, alpha=0.12, linewidth=0
+        )
+
+
+def _stack(histories, key):
+    """Return one row a history; runs that ended early have no values for the last epochs."""
     columns = [history[key] for history in histories if key in history]
-    if not columns:
-        return
-    # Runs that ended early have no values for the last epochs.
-    values = np.full((len(columns), max(map(len, columns))), np.nan)
+    values = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
     for row, column in zip(values, columns, strict=True):
         row[: len(column)] = column
-    epochs = np.arange(1, values.shape[1] + 1)
-    mean = np.nanmean(values, axis=0)
-    axes.plot(epochs, mean, **style)
-    if len(columns) > 1:
-        deviation = np.nanstd(values, axis=0, ddof=1)
-        axes.fill_between(
-            epochs,
-            mean - deviation,
-            mean + deviation,
-            color=style["color"],
-            alpha=0.15,
-            linewidth=0,
-        )
+    return values
 
 
 def _label_axes(axes, key, label):

@@ -50,7 +50,7 @@ def test_comparison_draws_seeds_as_a_mean_in_a_band(figures):
         mean = [value + 0.05 for value in HISTORY["val_" + key]]
         assert curves[1].get_ydata() == pytest.approx(mean)
         assert list(curves[3].get_ydata()) == HISTORY["val_" + key]
-        assert len(axes.collections) == 2  # a band each for training and validation
+        assert len(axes.collections) == 1  # the band
         assert curves[0].get_color() == curves[1].get_color() != curves[2].get_color()
     (legend,) = figure.legends
     assert [text.get_text().strip() for text in legend.get_texts()] == ["two $eeds$", "_one"]

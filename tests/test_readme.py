@@ -1,0 +1,72 @@
+"""The README's commands are accepted, its figures are those on record, and so are the scripts'."""
+
+import inspect
+import json
+import re
+import shlex
+import statistics
+
+import train_cnn_lstm
+import train_lstm
+from sentiment.settings import read_settings
+from tests.conftest import PROJECT
+
+import pytest
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+RECIPES = PROJECT / "benchmarks" / "recipes"
+SCRIPTS = {"train_lstm.py": train_lstm, "train_cnn_lstm.py": train_cnn_lstm}
+COMMANDS = [shlex.split(line) for line in re.findall(r"^python (train_\S+.*)$", README, re.M)]
+RECORDS = [json.loads(path.read_text()) for path in RECIPES.glob("*/run.json")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_are_accepted(command):
+    script, *arguments = command
+    read_settings(dict(vars(SCRIPTS[script])), arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_recipes_are_on_record_with_these_constants_and_figures(command):
+    script, *arguments = command
+    if arguments and "--name" not in arguments:
+        pytest.skip("an example, not a recipe")
+    wanted = read_settings(dict(vars(SCRIPTS[script])), arguments)
+    records = [
+        record
+        for record in RECORDS
+        if {**record["constants"], "SEED": 1, "DATA": "auto"} == {**wanted, "SEED": 1}
+        and record["script"] == script
+    ]
+    assert sorted(record["constants"]["SEED"] for record in records) == [1, 2, 3]
+    figures = []
+    for part in ("validation", "test"):
+        accuracies = [100 * record[part]["accuracy"] for record in records]
+        figures.append(f"{statistics.fmean(accuracies):.1f} ± {statistics.stdev(accuracies):.1f} %")
+    seconds = statistics.median(record["seconds_per_epoch"] for record in records)
+    shown = rf"`{wanted['NAME']}` .*\| {figures[0]} \| {figures[1]} \| {seconds:.0f} \|$"
+    assert re.search(shown, README, re.M)
+    if not arguments:  # the table at the head
+        assert re.search(shown.replace(wanted["NAME"], script), README, re.M)
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values())
+def test_docstrings_say_what_is_on_record(script):
+    records = [record for record in RECORDS if record["constants"]["NAME"] == script.NAME]
+    accuracy = 100 * statistics.fmean(record["test"]["accuracy"] for record in records)
+    seconds = statistics.median(record["seconds_per_epoch"] for record in records)
+    assert f"{accuracy:.1f} %" in script.__doc__
+    assert f"{seconds:.0f} s per epoch" in script.__doc__
+
+
+def test_scripts_differ_only_in_their_networks():
+    assert inspect.getsource(train_lstm.main) == inspect.getsource(train_cnn_lstm.main)
+    constants = [
+        {line for line in inspect.getsource(script).splitlines() if re.match("[A-Z_]+ = ", line)}
+        for script in SCRIPTS.values()
+    ]
+    differing = {line.split()[0] for line in constants[0] ^ constants[1]}
+    assert differing == {"NAME", "FILTERS", "KERNEL_SIZE", "POOL_SIZE"}
+    for script in SCRIPTS.values():
+        lines = inspect.getsource(script).replace(script.__doc__, "").splitlines()
+        assert 60 <= len(lines) <= 90
