@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart, with a grey instead of
 # its yellow, which is hard to see on white.
@@ -139,4 +139,4 @@ def _label_axes(axes, key, label):
     axes.grid(alpha=0.3)
     if key == "accuracy":
         axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
