@@ -93,7 +93,7 @@ class Run(keras.callbacks.Callback):
         Args:
             test: ``accuracy`` and ``loss`` of the kept weights on the test part.
         """
-        seconds = sum(row["seconds"] for row in self.history) / len(self.history)
+        seconds = round(sum(row["seconds"] for row in self.history) / len(self.history), 2)
         accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         title = f"{self.folder.name}: test accuracy {accuracy}"
         write_whole(
@@ -114,7 +114,7 @@ class Run(keras.callbacks.Callback):
             "versions": self.versions,
             "device": self.device,
             "parameters": self.model.count_params(),
-            "seconds_per_epoch": round(seconds, 2),
+            "seconds_per_epoch": seconds,
             "epochs": len(self.history),
             "best_epoch": min(self.history, key=lambda row: row["val_loss"])["epoch"],
             "kept_epoch": self.kept["epoch"],
