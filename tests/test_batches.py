@@ -1,7 +1,8 @@
 """Batches hold every review once an epoch, padded behind its last word only."""
 
-from sentiment.batches import Batches
+from sentiment.batches import Batches, predict
 
+import keras
 import numpy as np
 import pytest
 
@@ -54,6 +55,23 @@ def test_first_two_batches_differ_in_length():
     batches = Batches([np.ones(5, np.int32)] * 6 + [np.ones(2, np.int32)] * 2, np.zeros(8), 3)
     batches.batches = [np.arange(3), np.arange(3, 6), np.arange(6, 8)]
     assert [x.shape[1] for x, _ in read_epoch(batches)] == [6, 5, 2]
+
+
+def test_a_backend_that_compiles_each_length_sees_few(data, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    batches = Batches(data.x_train, data.y_train, 64, shuffle_seed=0)
+    for _ in range(2):
+        shapes = [x.shape for x, _ in read_epoch(batches)]
+        assert len({tokens for _, tokens in shapes}) <= 8
+        assert sum(rows * tokens for rows, tokens in shapes) < 1.25 * sum(map(len, data.x_train))
+        batches.on_epoch_end()
+
+
+def test_predictions_come_in_the_order_of_the_reviews():
+    word_ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(word_ids, keras.ops.sum(word_ids, axis=1, keepdims=True))
+    sums = predict(model, SEQUENCES, 3, verbose=0)
+    assert sums.tolist() == [[sequence.sum()] for sequence in SEQUENCES]
 
 
 def test_front_padding_gives_every_review_the_same_length():

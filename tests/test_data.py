@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from sentiment import data as data_module
-from sentiment.data import START, UNKNOWN, encode, load_data, rank_words, split, split_words
+from sentiment.data import START, UNKNOWN, encode, encode_anew, load_data, split, split_words
 from tests.conftest import PROJECT
 
 import numpy as np
@@ -115,11 +115,14 @@ def test_words_are_split_as_keras_split_bytes(text, words):
 
 
 def test_unknown_words_and_order_of_equal_ranks():
-    vocabulary = rank_words(["b a c", "c b", "c"])
+    texts = ["b a c", "C b", "c"]
+    sequences, vocabulary = encode_anew(texts)
     assert vocabulary[4:] == ["c", "b", "a"]
-    assert rank_words(["b a"])[4:] == ["a", "b"]
+    assert encode_anew(["b a"])[1][4:] == ["a", "b"]
     ids = {word: i for i, word in enumerate(vocabulary)}
     assert encode("A z c", ids).tolist() == [START, 6, UNKNOWN, 4]
+    for text, sequence in zip(texts, sequences, strict=True):
+        np.testing.assert_array_equal(sequence, encode(text, ids), strict=True)
 
 
 @pytest.fixture
