@@ -19,7 +19,7 @@ KERNEL_SIZE = 3
 POOL_SIZE = 2
 LSTM_UNITS = 100
 BATCH_SIZE = 64
-EPOCHS = 3
+EPOCHS = 1
 
 
 def build_model(network, mask_padding=False):

@@ -30,7 +30,9 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(self, sequences, labels, batch_size, shuffle_seed=None, front_padded_to=None):
-        super().__init__()
+        # With two workers Keras leaves tf.data's tuning off, whose thread TensorFlow 2.21 otherwise
+        # waits for after many an epoch: until 5, 10, 20, 41 or more seconds since its beginning.
+        super().__init__(workers=2)
         self.sequences = sequences
         self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)
         self.lengths = np.array([len(sequence) for sequence in sequences])
@@ -87,9 +89,9 @@ class Batches(keras.utils.PyDataset):
             generator.shuffle(self.batches)
 
 
-def predict(model, sequences, batch_size, verbose="auto"):
+def predict(model, sequences, batch_size, verbose="auto", front_padded_to=None):
     """Return a model's results for word ids, shape ``(reviews, …)``, in the reviews' order."""
-    batches = Batches(sequences, None, batch_size)
+    batches = Batches(sequences, None, batch_size, front_padded_to=front_padded_to)
     results = model.predict(batches, verbose=verbose)
     ordered = np.empty_like(results)
     ordered[np.concatenate(batches.batches)] = results
