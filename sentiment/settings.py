@@ -8,8 +8,9 @@ import re
 import tokenize
 from pathlib import Path
 
+from sentiment.data import SOURCES
+
 CHOICES = {
-    "DATA": ("auto", "imdb", "imdb-package"),
     "KEEP_WEIGHTS": ("best", "last"),
 }
 # The least and the most that makes sense: more is a slip of the finger, or fits no machine.
@@ -103,6 +104,9 @@ def _read_comments(path: Path) -> dict[str, str]:
 
 def _find_problem(name: str, value) -> str | None:
     """Say what the value of a constant must be, or nothing if it is so."""
+    if name == "DATA":
+        known = value in SOURCES or Path(value.partition("?")[0]).exists()
+        return None if known else f"{', '.join(SOURCES)}, or an existing folder, .csv or .npz file"
     if name in CHOICES:
         return None if value in CHOICES[name] else f"one of {', '.join(CHOICES[name])}"
     if name == "NAME":

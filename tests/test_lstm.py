@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from sentiment.batches import Batches
 from sentiment.lstm import LSTM
 
 import h5py
@@ -324,6 +325,29 @@ def test_training_equals_stock_layer(jit_compile):
         weights.append(model.get_weights())
     assert_close(losses[1], losses[0])
     assert_close(weights[1], weights[0])
+
+
+def test_an_epoch_of_real_batches_ends_with_the_weights_of_the_stock_layer(data):
+    weights = []
+    for layer_class in (keras.layers.LSTM, LSTM):
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential(
+            [
+                keras.layers.Embedding(10_000, 32, mask_zero=True),
+                layer_class(100),
+                keras.layers.Dense(1, activation="sigmoid"),
+            ]
+        )
+        model.compile("adam", "binary_crossentropy")
+        batches = Batches(data.x_train[:1_280], data.y_train[:1_280], 64, shuffle_seed=1)
+        start = model.predict(batches[0][0], verbose=0)
+        model.fit(batches, shuffle=False, verbose=0)
+        assert np.abs(model.predict(batches[0][0], verbose=0) - start).max() > 0.01
+        weights.append(model.get_weights())
+    # Adam divides by the gradient's own size, which makes rounding in small ones larger.
+    for fused, stock in zip(weights[1], weights[0], strict=True):
+        assert np.abs(fused - stock).max() < 1e-4
+        assert np.sqrt(np.mean((fused - stock) ** 2)) < 1e-6
 
 
 @drawn(max_examples=8)

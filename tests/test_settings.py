@@ -62,7 +62,10 @@ def test_an_option_changes_the_constant_and_nothing_else():
         (["--learning-rate", "0"], "--learning-rate must be a number greater than 0, not 0.0"),
         (["--learning-rate", "inf"], "--learning-rate must be a number greater than 0, not inf"),
         (["--seed", "-1"], "--seed must be a whole number from 0 to"),
-        (["--data", "imbd"], "--data must be one of auto, imdb, imdb-package, not 'imbd'"),
+        (
+            ["--data", "imbd"],
+            "--data must be auto, imdb, imdb-package, or an existing folder, .csv or .npz file",
+        ),
         (["--keep-weights", "first"], "--keep-weights must be one of best, last"),
         (["--name", "../elsewhere"], "--name must be a folder name of letters"),
         (["--name", ""], "--name must be a folder name of letters"),
