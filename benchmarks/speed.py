@@ -2,7 +2,7 @@
 
 Prints Markdown: what is measured alternates, contestant by contestant, and is repeated; a row holds
 the median and the range, and the median of the ratios within each repeat. ``--quick`` measures
-only training and prediction of the LSTM against stock Keras.
+only the LSTM's training against stock Keras, on a part of an epoch.
 """
 
 import argparse
@@ -46,7 +46,9 @@ CONTESTANTS = {
 }
 NETWORKS = {"lstm": "LSTM", "cnn_lstm": "CNN-LSTM"}
 SECONDS_COLUMNS = ["seconds", "range", "times this project's"]
-PREDICTED = 25_000  # reviews, as many as there are in the official test split
+# Reviews that the seconds are for; as many to predict as there are in the official test split.
+REVIEWS_OF = {"train": EPOCH, "predict": 25_000}
+REVIEWS_OF_QUICK = {"train_part": EPOCH}
 REPEATS = 3
 SEEDS = 1  # of the time to accuracy
 
@@ -90,15 +92,12 @@ def main():
     quick = parser.parse_args().quick
     started = time.monotonic()
     data = load_data("imdb-package", 1_000_000, 500)
-    names = [name for name in CONTESTANTS if is_installed(name)]
+    names = ["ours", "stock"] if quick else [name for name in CONTESTANTS if is_installed(name)]
     print_heading(names)
     with tempfile.TemporaryDirectory() as folder:
         reviews = save_reviews(data, Path(folder))
         for network in ["lstm"] if quick else NETWORKS:
-            if quick:
-                compare_speed(network, ["ours", "stock"], reviews, data, "train_part")
-            else:
-                compare_speed(network, names, reviews, data)
+            compare_speed(network, names, reviews, data, REVIEWS_OF_QUICK if quick else REVIEWS_OF)
         if not quick:
             compare_scripts()
             compare_time_to_accuracy(reviews)
@@ -138,12 +137,11 @@ def save_reviews(data, folder):
     return folder / "reviews.npz"
 
 
-def compare_speed(network, names, reviews, data, train="train"):
+def compare_speed(network, names, reviews, data, reviews_of=REVIEWS_OF):
     with contextlib.ExitStack() as stack:
         processes = {name: stack.enter_context(Process(name, network, reviews)) for name in names}
         for process in processes.values():
             process.ask("warm")
-        reviews_of = {train: EPOCH, "predict": PREDICTED}
         seconds = {task: {name: [] for name in names} for task in reviews_of}
         rates = []
         for repeat in range(REPEATS):
@@ -152,13 +150,17 @@ def compare_speed(network, names, reviews, data, train="train"):
                 for name, process in processes.items():
                     report(f"{network}, repeat {repeat + 1}: {task} {name}")
                     measured[name].append(reviews_of[task] * process.ask(task))
-    for task, title in ((train, "one epoch of"), ("predict", "prediction of")):
-        print(f"\n### {NETWORKS[network]}: {title} {reviews_of[task]:,} reviews\n")
+    for task, number in reviews_of.items():
+        title = "prediction" if task == "predict" else "one epoch"
+        print(f"\n### {NETWORKS[network]}: {title} of {number:,} reviews\n")
         rows = [(CONTESTANTS[name], values) for name, values in seconds[task].items()]
         print_rows(["contestant", *SECONDS_COLUMNS], compare(rows))
     operations = EPOCH * count_operations(network, data)
     floors = [operations / rate for rate in rates]
-    shares = [floor / taken for floor, taken in zip(floors, seconds[train]["ours"], strict=True)]
+    shares = [
+        floor / taken
+        for floor, taken in zip(floors, next(iter(seconds.values()))["ours"], strict=True)
+    ]
     print(
         f"\nThe floor: the words of an epoch, without padding, need {operations / 1e12:.2f} TFLOP. "
         f"At the rate of this machine's matrix products in the same run, "
