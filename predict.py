@@ -163,7 +163,7 @@ def explain(review, run, output):
     words = [make_printable(word) for word in find_words(review)]
     if not words:
         raise SystemExit("There is no word in this review.")
-    if len(words) >= len(sequence):
+    if len(words) > len(sequence):
         print(f"Only the last {len(sequence):,} of its {len(words):,} words are read.")
         words = words[-len(sequence) :]
     # The network reads the review up to each word, as if it ended there.

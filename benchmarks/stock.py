@@ -6,19 +6,21 @@ do. Only the reviews come from this project, so that both train on the same.
 
 import sys
 
+from benchmarks.contestant import (
+    BATCH_SIZE,
+    EMBEDDING_SIZE,
+    FILTERS,
+    KERNEL_SIZE,
+    LSTM_UNITS,
+    MAXIMUM_TOKENS,
+    POOL_SIZE,
+    VOCABULARY_SIZE,
+)
 from sentiment.data import load_data
 
 import keras
 from keras import layers
 
-VOCABULARY_SIZE = 5_000
-MAXIMUM_TOKENS = 500
-EMBEDDING_SIZE = 32
-FILTERS = 32
-KERNEL_SIZE = 3
-POOL_SIZE = 2
-LSTM_UNITS = 100
-BATCH_SIZE = 64
 EPOCHS = 1
 
 

@@ -142,12 +142,16 @@ def encode_anew(texts: list[str]) -> tuple[list[np.ndarray], list[str]]:
         np.array([numbers[word] for word in split_words(text)], dtype=np.int32) for text in texts
     ]
     words = list(numbers)
-    counts = np.bincount(np.concatenate(sequences), minlength=len(words))
-    ranked = sorted(range(len(words)), key=lambda number: (-counts[number], words[number]))
-    ids = np.empty(len(words), dtype=np.int32)
-    ids[ranked] = np.arange(len(words)) + len(SPECIAL_WORDS)
-    vocabulary = [*SPECIAL_WORDS, *(words[number] for number in ranked)]
+    ids, vocabulary = _rank(words, np.bincount(np.concatenate(sequences)))
     return [np.append(np.int32(START), ids[sequence]) for sequence in sequences], vocabulary
+
+
+def _rank(words, counts):
+    """Return the id of each word, unknown where its count is 0, and the word of each id."""
+    ranked = sorted(np.flatnonzero(counts), key=lambda number: (-counts[number], words[number]))
+    ids = np.full(len(words), UNKNOWN, dtype=np.int32)
+    ids[ranked] = np.arange(len(ranked)) + len(SPECIAL_WORDS)
+    return ids, [*SPECIAL_WORDS, *(words[number] for number in ranked)]
 
 
 def split(sequences: list[np.ndarray], labels: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
@@ -223,12 +227,8 @@ def _rank_again(x, x_test, train, vocabulary):
         return x, x_test, vocabulary
     counts = np.bincount(np.concatenate([x[i] for i in train]), minlength=len(vocabulary))
     counts[: len(SPECIAL_WORDS)] = 0
-    seen = np.flatnonzero(counts)
-    ranked = sorted(seen, key=lambda id_: (-counts[id_], vocabulary[id_]))
-    ids = np.full(len(vocabulary), UNKNOWN, dtype=np.int32)
+    ids, vocabulary = _rank(vocabulary, counts)
     ids[: len(SPECIAL_WORDS)] = np.arange(len(SPECIAL_WORDS))
-    ids[ranked] = np.arange(len(ranked)) + len(SPECIAL_WORDS)
-    vocabulary = [*SPECIAL_WORDS, *(vocabulary[id_] for id_ in ranked)]
     return [ids[sequence] for sequence in x], [ids[sequence] for sequence in x_test], vocabulary
 
 
