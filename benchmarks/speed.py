@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import datetime
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -30,7 +31,7 @@ from benchmarks.contestant import (
     POOL_SIZE,
     WANTED_ACCURACY,
 )
-from sentiment.data import load_data
+from sentiment.data import load_data, read_package
 from sentiment.runs import describe_device
 
 import numpy as np
@@ -49,8 +50,8 @@ SECONDS_COLUMNS = ["seconds", "range", "times this project's"]
 # Reviews that the seconds are for; as many to predict as there are in the official test split.
 REVIEWS_OF = {"train": EPOCH, "predict": 25_000}
 REVIEWS_OF_QUICK = {"train_part": EPOCH}
-REPEATS = 3
-SEEDS = 1  # of the time to accuracy
+LINES = 1_000_000  # sentences, for predict.py
+REPEATS = 3  # of the time to accuracy, each has a seed of its own
 
 
 class Process:
@@ -99,7 +100,7 @@ def main():
         for network in ["lstm"] if quick else NETWORKS:
             compare_speed(network, names, reviews, data, REVIEWS_OF_QUICK if quick else REVIEWS_OF)
         if not quick:
-            compare_scripts()
+            compare_scripts(Path(folder))
             compare_time_to_accuracy(reviews)
     print(f"\nThis took {(time.monotonic() - started) / 60:.0f} minutes.")
 
@@ -182,25 +183,48 @@ def count_operations(network, data):
     return 3 * (convolution + 2 * (features + units) * 4 * units * places)
 
 
-def compare_scripts():
+def compare_scripts(folder):
     """Measure whole scripts from outside."""
+    lines, some_lines = save_sentences(folder)
     ours = [PROJECT / "train_lstm.py", "--data", "imdb-package"]
+    reading = [PROJECT / "predict.py", "--run", PROJECT / "models" / "lstm", "--file"]
     scripts = {
         "`train_lstm.py`, three epochs": ours,
         "`train_lstm.py`, one epoch": [*ours, "--epochs", "1"],
         "stock LSTM, one epoch": [PROJECT / "benchmarks" / "stock.py", "lstm"],
+        f"`predict.py`, {LINES:,} sentences": [*reading, lines],
+        f"`predict.py`, {LINES // 100:,} sentences": [*reading, some_lines],
     }
+    measured = {name: [] for name in scripts}
+    for repeat in range(REPEATS):
+        for name, command in scripts.items():
+            report(f"{name}, repeat {repeat + 1}")
+            measured[name].append(run_script([sys.executable, *command]))
+    print("\n### Whole scripts, training with validation and test\n")
     rows = []
-    for name, command in scripts.items():
-        report(name)
-        rows.append([name, *(f"{value:.0f}" for value in run_script([sys.executable, *command]))])
-    print("\n### Whole scripts, with validation and test: one run each\n")
-    columns = ["script", "seconds to the first step", "seconds in all", "peak memory in MB"]
+    for name, results in measured.items():
+        first_step, seconds, memory = zip(*results, strict=True)
+        first_step = f"{statistics.median(first_step):.1f}" if None not in first_step else ""
+        in_all = f"{statistics.median(seconds):.0f}", f"{min(seconds):.0f} to {max(seconds):.0f}"
+        rows.append([name, first_step, *in_all, f"{statistics.median(memory):.0f}"])
+    columns = ["script", "seconds to first step", "seconds in all", "range", "peak memory in MB"]
     print_rows(columns, rows)
 
 
+def save_sentences(folder):
+    """Save the reviews' sentences, one a line, over and over; return the paths of all and some."""
+    texts, _ = read_package()
+    sentences = [part for text in texts for part in re.split(r"(?<=[.!?])\s+", text) if part]
+    paths = folder / "all.txt", folder / "some.txt"
+    for path, number in zip(paths, (LINES, LINES // 100), strict=True):
+        with path.open("w", encoding="utf-8") as file:
+            for sentence in itertools.islice(itertools.cycle(sentences), number):
+                print(" ".join(sentence.split()), file=file)
+    return paths
+
+
 def run_script(command):
-    """Return the seconds to a script's first step and to its end, and its peak memory in MB."""
+    """Return the seconds to a script's first step, if any, and to its end, and its peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -212,8 +236,8 @@ def run_script(command):
         )
         output, first_step = b"", None
         while chunk := process.stdout.read1():
-            output += chunk
-            if first_step is None and re.search(rb"\b1/\d+", output):
+            output = (output + chunk)[-10_000:]
+            if first_step is None and re.search(rb"\x1b\[1m +1/\d+", output):
                 first_step = time.perf_counter() - started
         _, status, usage = os.wait4(process.pid, 0)
         if status:
@@ -224,7 +248,7 @@ def run_script(command):
 def compare_time_to_accuracy(reviews):
     names = {"ours_default": "`train_lstm.py`", "stock": "stock LSTM"}
     results = {name: [] for name in names}
-    for seed in range(1, SEEDS + 1):
+    for seed in range(1, REPEATS + 1):
         for name, measured in results.items():
             report(f"time to accuracy, seed {seed}, {name}")
             with Process(name, "lstm", reviews, seed) as process:

@@ -89,10 +89,11 @@ class Batches(keras.utils.PyDataset):
             generator.shuffle(self.batches)
 
 
-def predict(model, sequences, batch_size, verbose="auto", front_padded_to=None):
+def predict(model, sequences, batch_size, front_padded_to=None):
     """Return a model's results for word ids, shape ``(reviews, …)``, in the reviews' order."""
     batches = Batches(sequences, None, batch_size, front_padded_to=front_padded_to)
-    results = model.predict(batches, verbose=verbose)
+    # `Model.predict` would bring each batch through tf.data, a quarter of a CNN-LSTM's time.
+    results = np.concatenate([model.predict_on_batch(*batch) for batch in batches])
     ordered = np.empty_like(results)
     ordered[np.concatenate(batches.batches)] = results
     return ordered

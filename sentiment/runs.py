@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 MODELS = Path("models")
-PREDICTED_TOGETHER = 64  # reviews in a batch
+PREDICTED_TOGETHER = 256  # reviews in a batch
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
 
 
@@ -170,7 +170,7 @@ class TrainedRun:
 
     def predict(self, sequences: list[np.ndarray]) -> np.ndarray:
         """Return the probability that each review is positive, shape ``(reviews,)``."""
-        return predict(self.model, sequences, PREDICTED_TOGETHER, 0, self.front_padded_to)[:, 0]
+        return predict(self.model, sequences, PREDICTED_TOGETHER, self.front_padded_to)[:, 0]
 
 
 def load_run(name: str | None = None, stock_layers: bool = False) -> TrainedRun:
