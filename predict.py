@@ -30,6 +30,7 @@ import numpy as np
 REVIEWS_AT_A_TIME = 10_000  # so many are in memory, however many there are
 REVIEWS_WITHOUT_PROGRESS = 1_000
 UNSURE = 0.1  # closer than this to 0.5, a probability says little
+FEW_WORDS = 5  # fewer known words than this are little to go by
 # Backgrounds of a terminal's 256 colours, from what moved the probability little to much.
 MOVES = (0.01, 0.03, 0.08, 0.2)
 UP_COLOURS, DOWN_COLOURS = (195, 153, 111, 75), (223, 216, 209, 202)
@@ -113,9 +114,10 @@ def predict_all(reviews, run, form):
             with redirect_stdout(sys.stderr):
                 progress.update(done)
     if progress:
-        print(file=sys.stderr)
+        with redirect_stdout(sys.stderr):
+            progress.update(done, finalize=True)
     if unreadable:
-        print(f"{unreadable:,} reviews hold bytes that are not UTF-8", file=sys.stderr)
+        print(f"Reviews with bytes that are not UTF-8: {unreadable:,}", file=sys.stderr)
 
 
 def judge(sequence, probability):
@@ -128,7 +130,9 @@ def judge(sequence, probability):
         note = "no words"
     elif not known:
         note = "unsure: no word is known"
-    elif 2 * known < len(words):
+    elif len(words) < FEW_WORDS:
+        note = "unsure: few words"
+    elif known < FEW_WORDS or 2 * known < len(words):
         note = f"unsure: only {known} of {len(words)} words are known"
     elif abs(probability - 0.5) < UNSURE:
         note = "unsure"

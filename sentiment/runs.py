@@ -179,15 +179,15 @@ def load_run(name: str | None = None, stock_layers: bool = False) -> TrainedRun:
     Args:
         name: its name in ``models/``, or the path of its folder; without it the run in
             ``models/`` of the highest validation accuracy is taken.
-        stock_layers: whether the network is to hold Keras' own layers rather than faster ones.
+        stock_layers: whether to leave the network with Keras' own layers, where `sentiment.lstm`
+            has not been imported before.
 
     Raises:
         SystemExit: with status 1 after one line, where it can't be loaded.
     """
-    # Importing it has Keras load a network with the faster layer.
-    import sentiment.lstm  # noqa: F401
-
-    layers = {"LSTM": keras.layers.LSTM} if stock_layers else {}
+    if not stock_layers:
+        # Importing it has Keras load a network with the faster layer.
+        import sentiment.lstm  # noqa: F401
     folder, record = _find_run(name)
     constants = record["constants"]
     try:
@@ -199,7 +199,7 @@ def load_run(name: str | None = None, stock_layers: bool = False) -> TrainedRun:
         return TrainedRun(
             folder=folder,
             accuracy=record["validation"]["accuracy"],
-            model=keras.saving.load_model(folder / "model.keras", custom_objects=layers),
+            model=keras.saving.load_model(folder / "model.keras"),
             ids={word: i for i, word in enumerate(words)},
             maximum_tokens=constants["MAXIMUM_TOKENS"],
             front_padded_to=None if constants["MASK_PADDING"] else constants["MAXIMUM_TOKENS"],

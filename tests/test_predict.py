@@ -10,37 +10,75 @@ import subprocess
 import sys
 
 import predict
-from sentiment.data import encode, find_words, load_data, read_package, split_words
+from sentiment.data import encode, encode_anew, find_words, load_data, read_package, split_words
 from sentiment.runs import load_run
-from tests.conftest import PROJECT, run_script
+from tests.conftest import PROJECT
+from tests.test_own_data import write_csv, write_folder
 
 import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keras.src.datasets import imdb
 
-RUNS = ("lstm_masked", "cnn_lstm_unmasked", "lstm_own")
+DATA_OF_RUNS = {
+    "lstm_masked": "imdb-package",
+    "cnn_lstm_unmasked": "imdb-package",
+    "lstm_csv": "own.csv",
+    "lstm_folder": "own",
+    "lstm_npz": "imdb.npz",
+    "lstm_keras": "imdb",
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a short run of each kind."""
+    """A folder with reviews in all formats, and a short run on each."""
     folder = tmp_path_factory.mktemp("runs")
     texts, labels = read_package()
-    with (folder / "own.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["review", "sentiment"])
-        writer.writerows(zip(texts[::5], labels[::5].astype(int), strict=True))
-    for name in RUNS:
-        network, kind = name.rsplit("_", 1)
+    texts, labels = texts[::5], labels[::5]
+    write_csv(folder / "own.csv", texts, labels)
+    write_folder(folder / "own", texts, labels)
+    write_keras_files(folder, texts, labels)
+    # Keras checks the hash of what it downloads, so its download is replaced.
+    code = (
+        "import sys; from keras.src.datasets import imdb; "
+        "imdb.get_file = lambda fname, **_: fname; "
+        "sys.argv[0] = sys.argv.pop(1) + '.py'; __import__(sys.argv[0][:-3]).main()"
+    )
+    for name, source in DATA_OF_RUNS.items():
         arguments = ["--name", name, "--vocabulary-size", "5000", "--maximum-tokens", "30"]
-        arguments += ["--data", "own.csv" if kind == "own" else "imdb-package"]
-        arguments += ["--no-mask-padding"] if kind == "unmasked" else []
+        arguments += ["--no-mask-padding"] if name == "cnn_lstm_unmasked" else []
         arguments += ["--lstm-units", "8", "--epochs", "1", "--batch-size", "100"]
-        done = run_script(f"train_{network}.py", *arguments, folder=folder)
+        script = f"train_{name.rpartition('_')[0]}"
+        done = subprocess.run(
+            [sys.executable, "-c", code, script, "--data", source, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
         assert done.returncode == 0, done.stderr
     return folder
+
+
+def write_keras_files(folder, texts, labels):
+    """Write reviews as `keras.datasets.imdb` stores them, a fifth of them for the test."""
+    sequences, vocabulary = encode_anew(texts)
+    ranks = np.empty(len(sequences), dtype=object)
+    ranks[:] = [(sequence[1:] - 3).tolist() for sequence in sequences]
+    is_test = np.arange(len(ranks)) % 5 == 0
+    np.savez(
+        folder / "imdb.npz",
+        x_train=ranks[~is_test],
+        y_train=labels[~is_test].astype(int),
+        x_test=ranks[is_test],
+        y_test=labels[is_test].astype(int),
+    )
+    words = {word: rank for rank, word in enumerate(vocabulary[4:], 1)}
+    (folder / "imdb_word_index.json").write_text(json.dumps(words))
 
 
 @pytest.fixture
@@ -74,12 +112,14 @@ def test_words_as_spelled_are_the_words_that_are_encoded(text):
     assert lowered == split_words(text)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", DATA_OF_RUNS)
 def test_raw_text_gives_the_probabilities_of_the_training_data_path(folder, name, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(imdb, "get_file", lambda fname, **_: fname)
     constants = json.loads((folder / "models" / name / "run.json").read_text())["constants"]
     data = load_data(constants["DATA"], 5_000, 30)
     sequences = data.x_test[:1_000]
+    assert len(sequences) == 1_000
     ids = {word: i for i, word in enumerate(data.vocabulary)}
     text_of = {encode(text, ids)[-30:].tobytes(): text for text in read_package()[0]}
     lines = [text_of[sequence.tobytes()].replace("\n", " ") for sequence in sequences]
@@ -135,6 +175,7 @@ def test_any_text_gives_an_answer(tmp_path, run_predict):
         b"...!?": "no words",
         "\N{SLIGHTLY SMILING FACE} \N{SLIGHTLY SMILING FACE}".encode(): "unsure: no word is known",
         "Ein wunderbarer Streifen voller Überraschungen".encode(): "known",
+        b"not bad at all": "unsure: few words",
         b"<br /><br />great<br />great": "",
         b"great " * 100_000: "",
         b"a great film \xff\xfe indeed": "",
@@ -143,7 +184,7 @@ def test_any_text_gives_an_answer(tmp_path, run_predict):
     (tmp_path / "r.txt").write_bytes(b"\n".join(texts) + b"\n")
     arguments = ["--run", "lstm_masked", "--file", tmp_path / "r.txt"]
     _, output, said = run_predict(*arguments, "--format", "json")
-    assert said == "1 reviews hold bytes that are not UTF-8"
+    assert said == "Reviews with bytes that are not UTF-8: 1"
     for row, note in zip(read_rows(output), texts.values(), strict=True):
         assert row["note"].endswith(note) or row["note"] == "unsure"
         assert 0 < row["probability"] < 1
@@ -171,7 +212,7 @@ def test_a_long_file_is_read_in_parts_with_progress(tmp_path, run_predict, monke
         (["--explain", "x", "y"], 2, "--explain takes one review"),
         (["--explain", "x", "--output", "x.doc"], 2, "--output ends in .png, .svg or .pdf"),
         (["x", "--output", "x.png"], 2, "--output goes with --explain"),
-        (["--explain", "...", "--run", "lstm_own"], 1, "There is no word in this review."),
+        (["--explain", "...", "--run", "lstm_csv"], 1, "There is no word in this review."),
     ],
 )
 def test_what_cannot_be_done_is_one_line(run_predict, arguments, status, said):
