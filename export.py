@@ -8,7 +8,7 @@ Word ids are what `TrainedRun.encode` returns: 1 for the start of a review, then
 word's line in the run's ``vocabulary.txt``, counted from 0, or 2 where it has none.
 """
 
-import importlib
+import importlib.util
 import re
 import shutil
 import warnings
