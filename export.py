@@ -40,7 +40,10 @@ def main():
         parser.error(f"--output has to end with {suffix}")
     for package in RUNTIMES.get(arguments.format, ()):
         if not importlib.util.find_spec(package):
-            raise SystemExit(f"{package} is missing: pip install -r requirements-export.txt")
+            raise SystemExit(
+                f"{package} is missing: pip install -r requirements-export.txt"
+                + (" (with Python 3.11 or newer)" if arguments.format == "litert" else "")
+            )
     run = load_run(arguments.run, stock_layers=True)
     output = arguments.output or run.folder / FILES[arguments.format]
     if output.exists():

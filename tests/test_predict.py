@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import predict
 from sentiment.data import encode, encode_anew, find_words, load_data, read_package, split_words
@@ -136,6 +137,14 @@ def test_raw_text_gives_the_probabilities_of_the_training_data_path(folder, name
     expected = model.predict(padded, verbose=0)[:, 0]
     predicted = [row["probability"] for row in read_rows(done.stdout)]
     np.testing.assert_allclose(predicted, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["lstm", "cnn_lstm"])
+def test_networks_that_come_along_load_in_the_oldest_keras_supported(name):
+    pins = re.findall(r"^keras==([\d.]+)", (PROJECT / "requirements.txt").read_text(), re.M)
+    oldest = min(pins, key=lambda version: [int(part) for part in version.split(".")])
+    with zipfile.ZipFile(PROJECT / "models" / name / "model.keras") as archive:
+        assert json.loads(archive.read("metadata.json"))["keras_version"] == oldest
 
 
 def test_the_best_run_is_the_default_and_is_named(folder, run_predict):
