@@ -1,4 +1,4 @@
-"""Export a trained network for other programs, once what was exported gives its probabilities.
+"""Export a trained network for other programs, and check what was exported in its own runtime.
 
     python export.py lstm --format savedmodel   TensorFlow Serving: takes text
     python export.py lstm --format onnx         ONNX Runtime: takes word ids
