@@ -14,6 +14,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+from sentiment.batches import predict
 from sentiment.data import PACKAGE_REVIEWS, PADDING, SEPARATORS, START, UNKNOWN, read_package
 from sentiment.runs import load_run
 from sentiment.settings import OneLineParser
@@ -44,7 +45,8 @@ def main():
                 f"{package} is missing: pip install -r requirements-export.txt"
                 + (" (with Python 3.11 or newer)" if arguments.format == "litert" else "")
             )
-    run = load_run(arguments.run, stock_layers=True)
+    # Nothing here imports `sentiment.lstm`, whose faster layer is only for TensorFlow itself.
+    run = load_run(arguments.run)
     output = arguments.output or run.folder / FILES[arguments.format]
     if output.exists():
         raise SystemExit(f"{output} is there already: delete it, or name another with --output")
@@ -136,15 +138,10 @@ def export_litert(run, path):
     )
 
 
-def predict_each(run, texts, predict_ids):
-    """Return the probability of each review, given a way to predict from word ids."""
-    probabilities = []
-    for text in texts:
-        ids = run.encode(text)
-        if run.front_padded_to:
-            ids = np.pad(ids, (run.front_padded_to - len(ids), 0), constant_values=PADDING)
-        probabilities.append(np.ravel(predict_ids(ids[np.newaxis]))[0])
-    return np.array(probabilities)
+def predict_each(run, texts, predict_on_batch):
+    """Return the probability of each review, predicted one at a time."""
+    sequences = [run.encode(text) for text in texts]
+    return predict(predict_on_batch, sequences, 1, run.front_padded_to)[:, 0]
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import sentiment.lstm  # noqa: F401, Keras then loads networks with the faster LSTM
 from sentiment.data import START, UNKNOWN, find_words
 from sentiment.own_data import TEXT_COLUMNS, find_column
 from sentiment.plots import draw_reading

@@ -138,7 +138,7 @@ class Keras:
             return self.model.predict(arguments["x"], batch_size=BATCH_SIZE, verbose=0)
         from sentiment.batches import predict
 
-        return predict(self.model, arguments["x"].sequences, BATCH_SIZE)
+        return predict(self.model.predict_on_batch, arguments["x"].sequences, BATCH_SIZE)
 
     def reach(self, x, y, x_test, y_test):
         """Train a fresh network until enough test reviews are right.

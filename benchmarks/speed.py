@@ -158,10 +158,8 @@ def compare_speed(network, names, reviews, data, reviews_of=REVIEWS_OF):
         print_rows(["contestant", *SECONDS_COLUMNS], compare(rows))
     operations = EPOCH * count_operations(network, data)
     floors = [operations / rate for rate in rates]
-    shares = [
-        floor / taken
-        for floor, taken in zip(floors, next(iter(seconds.values()))["ours"], strict=True)
-    ]
+    training, *_ = seconds.values()
+    shares = [floor / taken for floor, taken in zip(floors, training["ours"], strict=True)]
     print(
         f"\nThe floor: the words of an epoch, without padding, need {operations / 1e12:.2f} TFLOP. "
         f"At the rate of this machine's matrix products in the same run, "

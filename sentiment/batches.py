@@ -89,11 +89,16 @@ class Batches(keras.utils.PyDataset):
             generator.shuffle(self.batches)
 
 
-def predict(model, sequences, batch_size, front_padded_to=None):
-    """Return a model's results for word ids, shape ``(reviews, …)``, in the reviews' order."""
+def predict(predict_on_batch, sequences, batch_size, front_padded_to=None):
+    """Return results for word ids, shape ``(reviews, …)``, in the reviews' order.
+
+    Args:
+        predict_on_batch: a model's method of this name, or what does the same in another runtime.
+        sequences, batch_size, front_padded_to: as for `Batches`.
+    """
     batches = Batches(sequences, None, batch_size, front_padded_to=front_padded_to)
     # `Model.predict` would bring each batch through tf.data, a quarter of a CNN-LSTM's time.
-    results = np.concatenate([model.predict_on_batch(*batch) for batch in batches])
+    results = np.concatenate([predict_on_batch(*batch) for batch in batches])
     ordered = np.empty_like(results)
     ordered[np.concatenate(batches.batches)] = results
     return ordered

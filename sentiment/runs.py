@@ -170,24 +170,20 @@ class TrainedRun:
 
     def predict(self, sequences: list[np.ndarray]) -> np.ndarray:
         """Return the probability that each review is positive, shape ``(reviews,)``."""
-        return predict(self.model, sequences, PREDICTED_TOGETHER, self.front_padded_to)[:, 0]
+        predict_on_batch = self.model.predict_on_batch
+        return predict(predict_on_batch, sequences, PREDICTED_TOGETHER, self.front_padded_to)[:, 0]
 
 
-def load_run(name: str | None = None, stock_layers: bool = False) -> TrainedRun:
-    """Load a finished run.
+def load_run(name: str | None = None) -> TrainedRun:
+    """Load a finished run, with the faster LSTM where `sentiment.lstm` has been imported.
 
     Args:
         name: its name in ``models/``, or the path of its folder; without it the run in
             ``models/`` of the highest validation accuracy is taken.
-        stock_layers: whether to leave the network with Keras' own layers, where `sentiment.lstm`
-            has not been imported before.
 
     Raises:
         SystemExit: with status 1 after one line, where it can't be loaded.
     """
-    if not stock_layers:
-        # Importing it has Keras load a network with the faster layer.
-        import sentiment.lstm  # noqa: F401
     folder, record = _find_run(name)
     constants = record["constants"]
     try:

@@ -70,7 +70,7 @@ def test_a_backend_that_compiles_each_length_sees_few(data, monkeypatch):
 def test_predictions_come_in_the_order_of_the_reviews():
     word_ids = keras.Input((None,), dtype="int32")
     model = keras.Model(word_ids, keras.ops.sum(word_ids, axis=1, keepdims=True))
-    sums = predict(model, SEQUENCES, 3)
+    sums = predict(model.predict_on_batch, SEQUENCES, 3)
     assert sums.tolist() == [[sequence.sum()] for sequence in SEQUENCES]
 
 
