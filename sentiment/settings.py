@@ -23,6 +23,8 @@ WHOLE_NUMBERS = {
     "KERNEL_SIZE": (1, 1_000),
     "POOL_SIZE": (1, 1_000),
     "LSTM_UNITS": (1, 10_000),
+    "MEMORY_SPAN": (0, 100_000),
+    "AVERAGED_STEPS": (1, 1_000_000),
     "SEED": (0, 2**32 - 1),
     "EPOCHS": (1, 10_000),
 }
