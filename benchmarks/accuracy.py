@@ -1,0 +1,52 @@
+"""Compare recipes on the training reviews alone: the held-out reviews are never looked at.
+
+    python -m benchmarks.accuracy train_lstm.py --name no_word_vectors --no-word-vectors
+
+trains the script three times, with seeds 1, 2 and 3. Each time another third of the 17,500
+training reviews stands in for the test part, so that together they test every review once; the
+validation part chooses the epoch as ever. The three run folders go to benchmarks/folds, where
+``python plot_history.py benchmarks/folds`` compares them.
+"""
+
+import dataclasses
+import importlib
+import sys
+from pathlib import Path
+
+from sentiment import runs
+from sentiment.data import load_data
+
+import numpy as np
+
+FOLDS = 3
+ORDER_SEED = 0
+
+
+def load_fold(fold, vocabulary_size, maximum_tokens):
+    """Return the data as `load_data` does, with part of the training reviews for the test."""
+    data = load_data("imdb-package", vocabulary_size, maximum_tokens)
+    order = np.random.default_rng(ORDER_SEED).permutation(len(data.x_train))
+    test = np.array_split(order, FOLDS)[fold]
+    train = np.setdiff1d(order, test)
+    return dataclasses.replace(
+        data,
+        test_name="training reviews left out of the training",
+        x_train=[data.x_train[i] for i in train],
+        y_train=data.y_train[train],
+        x_test=[data.x_train[i] for i in test],
+        y_test=data.y_train[test],
+    )
+
+
+def main():
+    script = importlib.import_module(Path(sys.argv[1]).stem)
+    options = sys.argv[2:]
+    runs.MODELS = Path("benchmarks", "folds")
+    for fold in range(FOLDS):
+        script.load_data = lambda _, *sizes, fold=fold: load_fold(fold, *sizes)
+        sys.argv = [script.__file__, *options, "--seed", str(fold + 1)]
+        script.main()
+
+
+if __name__ == "__main__":
+    main()
