@@ -15,7 +15,12 @@ import pytest
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 RECIPES = PROJECT / "benchmarks" / "recipes"
-SCRIPTS = {"train_lstm.py": train_lstm, "train_cnn_lstm.py": train_cnn_lstm}
+SCRIPTS = {
+    "train_lstm.py": train_lstm,
+    "train_cnn_lstm.py": train_cnn_lstm,
+}
+# What scripts had no constant for when these records were made, they did not do.
+NOT_DONE = {"WORD_VECTORS": False, "MEMORY_SPAN": 0, "AVERAGED_STEPS": 1}
 COMMANDS = [shlex.split(line) for line in re.findall(r"^python (train_\S+.*)$", README, re.M)]
 RECORDS = [json.loads(path.read_text()) for path in RECIPES.glob("*/run.json")]
 
@@ -42,7 +47,8 @@ def test_recipes_are_on_record_with_these_constants_and_figures(command):
     records = [
         record
         for record in RECORDS
-        if {**record["constants"], "SEED": 1, "DATA": wanted["DATA"]} == {**wanted, "SEED": 1}
+        if {**NOT_DONE, **record["constants"], "SEED": 1, "DATA": wanted["DATA"]}
+        == {**wanted, "SEED": 1}
         and record["script"] == script
     ]
     assert sorted(record["constants"]["SEED"] for record in records) == [1, 2, 3]
@@ -80,7 +86,8 @@ def test_scripts_differ_only_in_their_networks():
         for script in SCRIPTS.values()
     ]
     differing = {line.split()[0] for line in constants[0] ^ constants[1]}
-    assert differing == {"NAME", "FILTERS", "KERNEL_SIZE", "POOL_SIZE"}
+    convolution = {"FILTERS", "KERNEL_SIZE", "POOL_SIZE"}
+    assert differing == {"NAME", "DROPOUT_AFTER_EMBEDDING", *convolution}
     for script in SCRIPTS.values():
         lines = inspect.getsource(script).replace(script.__doc__, "").splitlines()
-        assert 60 <= len(lines) <= 90
+        assert 60 <= len(lines) <= 95

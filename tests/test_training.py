@@ -91,11 +91,11 @@ def test_same_seed_gives_the_same_history_and_weights(twin_runs):
 def test_one_step_changes_every_weight(script, small_data):
     model = script.build_model()
     model.compile(optimizer="adam", loss="binary_crossentropy")
-    before = model.get_weights()
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     x, y = Batches(small_data.x_train, small_data.y_train, 96)[0]
     model.train_on_batch(x, y)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        assert (old != new).any()
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        assert (old != keras.ops.convert_to_numpy(new)).any()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -167,6 +167,20 @@ def test_best_or_last_weights_are_kept(train, small_data):
     assert last["kept_epoch"] == 5
     assert last["validation"]["loss"] == losses[-1]
     assert best["test"] != last["test"]
+
+
+def test_averaged_weights_are_validated_and_kept(train, small_data):
+    models = train(train_lstm, "--keep-weights", "last")
+    train(train_lstm, "--keep-weights", "last", "--averaged-steps", "1")
+    validation = Batches(small_data.x_validation, small_data.y_validation, 64)
+    losses = []
+    for name in ("lstm", "lstm-2"):
+        model = keras.models.load_model(models / name / "model.keras")
+        losses.append(model.evaluate(validation, verbose=0, return_dict=True)["loss"])
+        assert losses[-1] == pytest.approx(float(read_history(models / name)[-1]["val_loss"]), 1e-4)
+    rows = [read_history(models / name)[0] for name in ("lstm", "lstm-2")]
+    assert rows[0]["loss"] == rows[1]["loss"]  # the training itself is the same
+    assert losses[0] != losses[1]
 
 
 def test_a_finished_run_is_never_overwritten(train, capsys):
