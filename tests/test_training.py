@@ -176,6 +176,7 @@ def test_averaged_weights_are_validated_and_kept(train, small_data):
     losses = []
     for name in ("lstm", "lstm-2"):
         model = keras.models.load_model(models / name / "model.keras")
+        model.compile(loss="binary_crossentropy")
         losses.append(model.evaluate(validation, verbose=0, return_dict=True)["loss"])
         assert losses[-1] == pytest.approx(float(read_history(models / name)[-1]["val_loss"]), 1e-4)
     rows = [read_history(models / name)[0] for name in ("lstm", "lstm-2")]
