@@ -9,12 +9,14 @@ epoch as ever. The three run folders go to benchmarks/folds, where
 """
 
 import dataclasses
+import functools
 import importlib
 import sys
 from pathlib import Path
 
 from sentiment import runs
 from sentiment.data import load_data
+from sentiment.settings import OneLineParser
 
 import numpy as np
 
@@ -23,9 +25,9 @@ LEFT_OUT_REVIEWS = 5_000
 ORDER_SEED = 0
 
 
-def load_fold(fold, vocabulary_size, maximum_tokens):
+def load_fold(fold, *arguments):
     """Return the data as `load_data` does, with part of the training reviews for the test."""
-    data = load_data("imdb-package", vocabulary_size, maximum_tokens)
+    data = load_data(*arguments)
     order = np.random.default_rng(ORDER_SEED).permutation(len(data.x_train))
     test = order[fold * LEFT_OUT_REVIEWS : (fold + 1) * LEFT_OUT_REVIEWS]
     train = np.setdiff1d(order, test)
@@ -40,12 +42,15 @@ def load_fold(fold, vocabulary_size, maximum_tokens):
 
 
 def main():
-    script = importlib.import_module(Path(sys.argv[1]).stem)
-    options = sys.argv[2:]
+    parser = OneLineParser(prog="benchmarks.accuracy", add_help=False)
+    parser.add_argument("script", choices=["train_lstm.py", "train_cnn_lstm.py"])
+    arguments, options = parser.parse_known_args()
+    script = importlib.import_module(Path(arguments.script).stem)
     runs.MODELS = Path("benchmarks", "folds")
     for fold in range(FOLDS):
-        script.load_data = lambda _, *sizes, fold=fold: load_fold(fold, *sizes)
-        sys.argv = [script.__file__, *options, "--seed", str(fold + 1)]
+        script.load_data = functools.partial(load_fold, fold)
+        own = ["--data", "imdb-package", "--seed", str(fold + 1)]
+        sys.argv = [script.__file__, *options, *own]
         script.main()
 
 

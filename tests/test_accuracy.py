@@ -11,7 +11,7 @@ def test_folds_are_trained_and_tested_on_training_reviews_each_on_its_own(data, 
     place_of = {id(review): i for i, review in enumerate(data.x_train)}
     tested = []
     for fold in range(accuracy.FOLDS):
-        part = accuracy.load_fold(fold, 10_000, 500)
+        part = accuracy.load_fold(fold, "imdb-package", 10_000, 500)
         train = [place_of[id(review)] for review in part.x_train]
         test = [place_of[id(review)] for review in part.x_test]
         assert sorted(train + test) == list(range(len(data.x_train)))
