@@ -20,6 +20,7 @@ from sentiment.settings import OneLineParser
 
 import numpy as np
 
+SCRIPTS = ("train_lstm.py", "train_cnn_lstm.py", "train_naive_bayes_lstm.py")
 FOLDS = 3
 LEFT_OUT_REVIEWS = 5_000
 ORDER_SEED = 0
@@ -43,7 +44,7 @@ def load_fold(fold, *arguments):
 
 def main():
     parser = OneLineParser(prog="benchmarks.accuracy", add_help=False)
-    parser.add_argument("script", choices=["train_lstm.py", "train_cnn_lstm.py"])
+    parser.add_argument("script", choices=SCRIPTS)
     arguments, options = parser.parse_known_args()
     script = importlib.import_module(Path(arguments.script).stem)
     runs.MODELS = Path("benchmarks", "folds")

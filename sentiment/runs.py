@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import sentiment.naive_bayes  # noqa: F401, Keras then knows the layer in saved networks
 from sentiment.batches import predict
 from sentiment.data import SPECIAL_WORDS, Data, encode
 from sentiment.plots import draw_history
@@ -28,8 +29,9 @@ class Run(keras.callbacks.Callback):
     """A new folder under ``models/`` that records one training.
 
     As a callback of ``fit`` it writes ``history.csv`` after each epoch and ``model.keras`` after
-    each epoch whose weights are to be kept, and leaves the model with the kept weights. A folder
-    is finished once ``finish`` has written its ``run.json``.
+    each epoch whose weights are to be kept, and leaves the model with the kept weights. If the
+    optimizer averages weights (``use_ema``), these are the ones validated and kept. A folder is
+    finished once ``finish`` has written its ``run.json``.
 
     Args:
         script: path of the training script.
@@ -72,6 +74,15 @@ class Run(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_started = time.perf_counter()
 
+    def on_test_begin(self, logs=None):
+        # Averaged weights, where the optimizer has any, are those to validate and keep.
+        self.trained_weights = self.model.get_weights()
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def on_test_end(self, logs=None):
+        self.validated_weights = self.model.get_weights()
+        self.model.set_weights(self.trained_weights)
+
     def on_epoch_end(self, epoch, logs=None):
         seconds = round(time.perf_counter() - self.epoch_started, 2)
         row = {"epoch": epoch + 1, **logs, "seconds": seconds}
@@ -81,7 +92,7 @@ class Run(keras.callbacks.Callback):
             or row["val_loss"] < self.kept["val_loss"]
         ):
             self.kept = row
-            self.kept_weights = self.model.get_weights()
+            self.kept_weights = self.validated_weights
             write_whole(self.folder / "model.keras", self._save_model)
         self.history.append(row)
         _write_history(self.folder / "history.csv", self.history)

@@ -22,13 +22,14 @@ WHOLE_NUMBERS = {
     "FILTERS": (1, 10_000),
     "KERNEL_SIZE": (1, 1_000),
     "POOL_SIZE": (1, 1_000),
+    "COUNTED_TERMS": (1, 10_000_000),
     "LSTM_UNITS": (1, 10_000),
     "MEMORY_SPAN": (0, 100_000),
     "AVERAGED_STEPS": (1, 1_000_000),
     "SEED": (0, 2**32 - 1),
     "EPOCHS": (1, 10_000),
 }
-FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "LEARNING_RATE")
+FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "LEARNING_RATE", "EPSILON")
 
 
 def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
@@ -118,7 +119,7 @@ def _find_problem(name: str, value) -> str | None:
         least, most = WHOLE_NUMBERS[name]
         right = type(value) is int and least <= value <= most
         return None if right else f"a whole number from {least:,} to {most:,}"
-    if name == "LEARNING_RATE":
+    if name in ("LEARNING_RATE", "EPSILON"):
         right = type(value) in (int, float) and 0 < value < math.inf
         return None if right else "a number greater than 0"
     if name in FRACTIONS:

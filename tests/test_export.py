@@ -13,7 +13,6 @@ from tests.conftest import PROJECT, run_script
 import numpy as np
 import pytest
 
-NETWORKS = ("lstm", "cnn_lstm")
 ODD_REVIEWS = [
     "",
     "!!!",
@@ -31,12 +30,16 @@ def reviews():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a short run of the CNN-LSTM whose reviews are padded in front."""
+    """A folder with two short runs: of padding in front, and with naive Bayes."""
     folder = tmp_path_factory.mktemp("runs")
-    arguments = ["--name", "unmasked", "--no-mask-padding", "--data", "imdb-package"]
-    arguments += ["--vocabulary-size", "3000", "--maximum-tokens", "20", "--lstm-units", "8"]
-    done = run_script("train_cnn_lstm.py", *arguments, "--epochs", "1", folder=folder)
-    assert done.returncode == 0, done.stderr
+    arguments = ["--data", "imdb-package", "--vocabulary-size", "3000", "--maximum-tokens", "20"]
+    arguments += ["--lstm-units", "8", "--epochs", "1"]
+    for script, *own in (
+        ("train_cnn_lstm.py", "--name", "unmasked", "--no-mask-padding"),
+        ("train_naive_bayes_lstm.py", "--name", "naive_bayes", "--counted-terms", "5000"),
+    ):
+        done = run_script(script, *own, *arguments, folder=folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -55,7 +58,7 @@ def predict_in_new_process(code, given, folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", [PROJECT / MODELS / "lstm", "unmasked"])
+@pytest.mark.parametrize("name", [PROJECT / MODELS / "lstm", "unmasked", "naive_bayes"])
 def test_a_savedmodel_takes_text(name, reviews, folder, monkeypatch):
     output = folder / "serving" / getattr(name, "name", name) / "1"
     done = run_script(
@@ -75,7 +78,7 @@ def test_a_savedmodel_takes_text(name, reviews, folder, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["lstm", "cnn_lstm", "naive_bayes"])
 @pytest.mark.parametrize(
     ("form", "package", "code"),
     [
@@ -94,9 +97,11 @@ def test_a_savedmodel_takes_text(name, reviews, folder, monkeypatch):
         ),
     ],
 )
-def test_an_onnx_or_litert_file_takes_word_ids(name, form, package, code, reviews, tmp_path):
+def test_an_onnx_or_litert_file_takes_word_ids(
+    name, form, package, code, reviews, folder, tmp_path
+):
     pytest.importorskip(package)
-    folder = PROJECT / MODELS / name
+    folder = (folder if name == "naive_bayes" else PROJECT) / MODELS / name
     output = tmp_path / f"m{export.FILES[form][5:]}"
     done = run_script("export.py", folder, "--format", form, "--output", output, folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ import statistics
 
 import train_cnn_lstm
 import train_lstm
+import train_naive_bayes_lstm
 from sentiment.settings import read_settings
 from tests.conftest import PROJECT
 
@@ -18,6 +19,7 @@ RECIPES = PROJECT / "benchmarks" / "recipes"
 SCRIPTS = {
     "train_lstm.py": train_lstm,
     "train_cnn_lstm.py": train_cnn_lstm,
+    "train_naive_bayes_lstm.py": train_naive_bayes_lstm,
 }
 # What scripts had no constant for when these records were made, they did not do.
 NOT_DONE = {"WORD_VECTORS": False, "MEMORY_SPAN": 0, "AVERAGED_STEPS": 1}
@@ -80,14 +82,31 @@ def test_speed_tables_are_those_of_the_log():
 
 
 def test_scripts_differ_only_in_their_networks():
+    main, other_main = (
+        [line.strip() for line in inspect.getsource(script.main).splitlines()]
+        for script in (train_lstm, train_naive_bayes_lstm)
+    )
     assert inspect.getsource(train_lstm.main) == inspect.getsource(train_cnn_lstm.main)
-    constants = [
-        {line for line in inspect.getsource(script).splitlines() if re.match("[A-Z_]+ = ", line)}
-        for script in SCRIPTS.values()
+    assert [line for line in other_main if line not in main] == [
+        'model.get_layer("naive_bayes").adapt(data.x_train, data.y_train)',
+        "LEARNING_RATE,",
+        "epsilon=EPSILON,",
+        "use_ema=AVERAGED_STEPS > 1,",
+        "ema_momentum=1 - 1 / AVERAGED_STEPS,",
     ]
-    differing = {line.split()[0] for line in constants[0] ^ constants[1]}
-    convolution = {"FILTERS", "KERNEL_SIZE", "POOL_SIZE"}
-    assert differing == {"NAME", "DROPOUT_AFTER_EMBEDDING", *convolution}
+
+    def find_differing(*scripts):
+        one, other = (
+            {line for line in inspect.getsource(s).splitlines() if re.match("[A-Z_]+ = ", line)}
+            for s in scripts
+        )
+        return {line.split()[0] for line in one ^ other}
+
+    convolution = {"FILTERS", "KERNEL_SIZE", "POOL_SIZE", "DROPOUT_AFTER_EMBEDDING"}
+    assert find_differing(train_lstm, train_cnn_lstm) == {"NAME", *convolution}
+    sizes = {"VOCABULARY_SIZE", "COUNTED_TERMS", "EMBEDDING_SIZE", "FILTERS"}
+    training = {"NAME", "DROPOUT_AFTER_LSTM", "EPSILON", "AVERAGED_STEPS"}
+    assert find_differing(train_cnn_lstm, train_naive_bayes_lstm) == sizes | training
     for script in SCRIPTS.values():
         lines = inspect.getsource(script).replace(script.__doc__, "").splitlines()
-        assert 60 <= len(lines) <= 95
+        assert 60 <= len(lines) <= 105

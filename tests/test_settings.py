@@ -5,12 +5,13 @@ from pathlib import Path
 
 import train_cnn_lstm
 import train_lstm
+import train_naive_bayes_lstm
 from sentiment.settings import read_settings
 from tests.conftest import run_script
 
 import pytest
 
-SCRIPTS = [train_lstm, train_cnn_lstm]
+SCRIPTS = [train_lstm, train_cnn_lstm, train_naive_bayes_lstm]
 
 
 def read(script, *arguments):
