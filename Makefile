@@ -1,12 +1,15 @@
 # make train    trains the LSTM on real reviews and saves the run under models/
 # make test     checks the code's style and runs the tests
+# make lock     pins what the requirements need in turn, in constraints.txt
 # make bench    measures its speed beside stock Keras, JAX and PyTorch; bench-quick a part of it
 # All make their virtual environment first; PYTHON chooses its interpreter (3.10 to 3.13).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint bench bench-quick
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: train test lint lock bench bench-quick
 
 train: $(VENV)/installed
 	$(BIN)/python train_lstm.py
@@ -18,23 +21,27 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+lock: $(VENV)/installed-dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header \
+		--no-annotate requirements-dev.txt --output-file constraints.txt
+
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m benchmarks.speed
 
 bench-quick: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.speed --quick
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and \
 	"Python 3.10 to 3.13 is needed, this is %d.%d: name another with make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	-$(INSTALL) -r requirements-bench.txt
 	@touch $@

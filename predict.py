@@ -20,7 +20,7 @@ from pathlib import Path
 
 import sentiment.lstm  # noqa: F401, Keras then loads networks with the faster LSTM
 from sentiment.data import START, UNKNOWN, find_words
-from sentiment.own_data import TEXT_COLUMNS, find_column
+from sentiment.own_data import TEXT_COLUMNS, find_column, make_printable
 from sentiment.plots import draw_reading
 from sentiment.runs import load_run, write_whole
 from sentiment.settings import OneLineParser
@@ -93,7 +93,7 @@ def read_reviews(path: str, column: str | None) -> Iterator[str]:
                 yield row[name] or ""
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SystemExit(f"Can't read {path}: {reason}") from None
+        raise SystemExit(make_printable(f"Can't read {path}: {reason}")) from None
 
 
 def predict_all(reviews, run, form):
@@ -155,11 +155,6 @@ def print_csv(label, probability, note, review):
 def print_json(label, probability, note, review):
     row = {"label": label, "probability": round(probability, 8), "note": note, "review": review}
     print(json.dumps(row))
-
-
-def make_printable(text: str) -> str:
-    """Return text without what would control a terminal, such as escape sequences."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def explain(review, run, output):

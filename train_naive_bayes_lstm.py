@@ -75,7 +75,10 @@ def main():
 
     data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
     front_padded_to = None if MASK_PADDING else MAXIMUM_TOKENS
-    train = Batches(data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to)
+    run = Run(__file__, settings, data)
+    train = Batches(
+        data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.finished_epochs
+    )
     validation = Batches(data.x_validation, data.y_validation, BATCH_SIZE, None, front_padded_to)
     test = Batches(data.x_test, data.y_test, BATCH_SIZE, None, front_padded_to)
 
@@ -96,9 +99,14 @@ def main():
         loss="binary_crossentropy",
         metrics=["accuracy"],
     )
-    run = Run(__file__, settings, data)
-    # The batches mix the reviews themselves.
-    model.fit(train, validation_data=validation, epochs=EPOCHS, shuffle=False, callbacks=[run])
+    model.fit(
+        train,
+        validation_data=validation,
+        epochs=EPOCHS,
+        initial_epoch=run.finished_epochs,
+        shuffle=False,  # the batches mix the reviews themselves
+        callbacks=[run],
+    )
     run.finish(model.evaluate(test, return_dict=True))
 
 

@@ -27,9 +27,12 @@ class Batches(keras.utils.PyDataset):
         shuffle_seed: mixes the reviews anew each epoch; without it each epoch is the same.
         front_padded_to: pads every review in front to this number of tokens instead, as the
             classic scripts do. Reviews then come in any order of length.
+        epoch: number of the first epoch, from 0; where a broken-off training goes on, a later one.
     """
 
-    def __init__(self, sequences, labels, batch_size, shuffle_seed=None, front_padded_to=None):
+    def __init__(
+        self, sequences, labels, batch_size, shuffle_seed=None, front_padded_to=None, epoch=0
+    ):
         # With two workers Keras leaves tf.data's tuning off, whose thread TensorFlow 2.21 otherwise
         # waits for after many an epoch: until 5, 10, 20, 41 or more seconds since its beginning.
         super().__init__(workers=2)
@@ -41,7 +44,7 @@ class Batches(keras.utils.PyDataset):
         self.front_padded_to = front_padded_to
         compiles = keras.backend.backend() == "jax"
         self.rounding = -(-self.lengths.max() // LENGTHS_TO_COMPILE) if compiles else 1
-        self.epoch = 0
+        self.epoch = epoch
         self._plan_epoch()
 
     def __len__(self):

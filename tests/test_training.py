@@ -211,13 +211,18 @@ def test_a_folder_that_cannot_be_made_is_one_line(train, tmp_path):
 
 @pytest.mark.parametrize(
     ("failing_write", "left"),
-    # Written are the vocabulary, the model and the history of two epochs, the plot, the record.
+    # Written are the vocabulary and the first checkpoint, of each of two epochs the model, the
+    # history and the checkpoint, then the plot and the record.
     [
         (1, []),
         (2, ["vocabulary.txt"]),
-        (5, ["history.csv", "model.keras", "vocabulary.txt"]),
-        (6, ["history.csv", "model.keras", "vocabulary.txt"]),
-        (7, ["history.csv", "history.png", "model.keras", "vocabulary.txt"]),
+        (3, ["checkpoint.npz", "vocabulary.txt"]),
+        (4, ["checkpoint.npz", "model.keras", "vocabulary.txt"]),
+        *(
+            (write, ["checkpoint.npz", "history.csv", "model.keras", "vocabulary.txt"])
+            for write in (5, 6, 7, 8, 9)
+        ),
+        (10, ["checkpoint.npz", *(name for name in FILES if name != "run.json")]),
     ],
 )
 def test_a_full_disk_leaves_whole_files_and_one_line(
@@ -243,7 +248,12 @@ def test_a_full_disk_leaves_whole_files_and_one_line(
     assert list_files(run) == left
     if "model.keras" in left:
         keras.models.load_model(run / "model.keras")
-        assert len(read_history(run)) == (1 if failing_write == 5 else 2)
+    if "history.csv" in left:
+        assert len(read_history(run)) == (1 if failing_write < 8 else 2)
+    if "checkpoint.npz" in left:
+        monkeypatch.setattr(runs.os, "fsync", fsync)
+        train(train_lstm, "--keep-weights", "last", "--resume")
+        assert list_files(run) == FILES
 
 
 def test_a_model_that_does_not_fit_leaves_nothing_half_written(train, tmp_path):
