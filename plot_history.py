@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment.own_data import make_printable
 from sentiment.plots import draw_comparison
 from sentiment.runs import MODELS, PastRun, find_runs, read_run, write_whole
 from sentiment.settings import OneLineParser
@@ -126,7 +127,7 @@ def read_runs(arguments: list[str]) -> list[PastRun]:
             try:
                 runs.append(read_run(found))
             except ValueError as error:
-                print(f"Left out {found}: {error}", file=sys.stderr)
+                print(make_printable(f"Left out {found}: {error}"), file=sys.stderr)
     return runs
 
 
@@ -141,7 +142,8 @@ def group_runs(runs: list[PastRun]) -> list[Group]:
         seed = run.record.get("constants", {}).get("SEED")
         twins = [twin for twin in group.runs if twin.record["constants"].get("SEED") == seed]
         if twins:
-            print(f"Left out {run.name}: it repeats {twins[0].name}", file=sys.stderr)
+            message = f"Left out {run.name}: it repeats {twins[0].name}"
+            print(make_printable(message), file=sys.stderr)
         else:
             group.runs.append(run)
     return list(groups.values())
@@ -210,6 +212,7 @@ def print_table(groups: list[Group], markdown: bool):
                 group.differences,
             )
         )
+    rows = [[make_printable(cell) for cell in row] for row in rows]
     if markdown:
         rows.insert(1, ["---"] * len(rows[0]))
         for row in rows:

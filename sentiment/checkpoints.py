@@ -1,8 +1,9 @@
 """The checkpoint: one file that holds all that the next epoch of a training depends on."""
 
 import json
-import zipfile
 from pathlib import Path
+
+from sentiment.own_data import make_printable
 
 import keras
 import numpy as np
@@ -40,8 +41,8 @@ def read_checkpoint(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
         state = json.loads(arrays.pop("state").tobytes())
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{path.name} is damaged: {' '.join(str(error).split())}") from None
+    except Exception as error:  # a damaged file fails in any way
+        raise ValueError(f"{path.name} is damaged: {make_printable(str(error))}") from None
     if not isinstance(state, dict):
         raise ValueError(f"{path.name} is damaged: it holds no state")
     return state, arrays

@@ -21,6 +21,7 @@ from sentiment import checks
 from sentiment.batches import predict
 from sentiment.checkpoints import read_checkpoint, restore, write_checkpoint
 from sentiment.data import SOURCE_NAMES, SPECIAL_WORDS, Data, encode
+from sentiment.own_data import make_printable
 from sentiment.plots import draw_history
 
 import keras
@@ -302,7 +303,8 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
             raise SystemExit(f"{folder} is finished: there is nothing to resume")
         state, _ = _read_checkpoint(folder)
         if state.get("script") != script:
-            raise SystemExit(f"{folder} was begun by {state.get('script')}, not by {script}")
+            begun_by = make_printable(str(state.get("script")))
+            raise SystemExit(f"{folder} was begun by {begun_by}, not by {script}")
         return folder, state["options"]
     found = []
     for path in MODELS.glob("*/checkpoint.npz"):
@@ -323,7 +325,8 @@ def find_finished(script: str, name: str) -> tuple[Path, dict]:
     """
     folder, record = _find_run(name)
     if record["script"] != script:
-        raise SystemExit(f"{folder} was made by {record['script']}, not by {script}")
+        made_by = make_printable(record["script"])
+        raise SystemExit(f"{folder} was made by {made_by}, not by {script}")
     source = {long: short for short, long in SOURCE_NAMES.items()}.get(record["data"]["source"])
     return folder, {**record["constants"], **({"DATA": source} if source else {})}
 
@@ -467,7 +470,7 @@ def load_run(name: str | None = None) -> TrainedRun:
         )
     except Exception as error:  # a damaged model fails in any way, a dangerous one is refused
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise SystemExit(f"The run {folder} can't be loaded: {reason}") from None
+        raise SystemExit(make_printable(f"The run {folder} can't be loaded: {reason}")) from None
 
 
 def _find_run(name: str | None) -> tuple[Path, dict]:
@@ -479,7 +482,8 @@ def _find_run(name: str | None) -> tuple[Path, dict]:
             if not record:
                 raise ValueError("it has a history only")
         except ValueError as error:
-            raise SystemExit(f"The run {folder} can't be loaded: {error}") from None
+            message = make_printable(f"The run {folder} can't be loaded: {error}")
+            raise SystemExit(message) from None
         return folder, record
     records = {}
     for folder in find_runs(MODELS):

@@ -1,14 +1,18 @@
 """Nothing that is read is run, names stay in models/, and a download is checked."""
 
 import io
+import json
 import pickle
 import re
+import shutil
 import zipfile
 
+import plot_history
 import train_lstm
 from sentiment import own_data, runs
 from sentiment.data import load_data
 from sentiment.settings import read_settings
+from tests.conftest import PROJECT
 
 import numpy as np
 import pytest
@@ -50,6 +54,21 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
         runs.find_unfinished("train_lstm.py", str(tmp_path))
     assert "is damaged" in str(stopped.value) and "\n" not in str(stopped.value)
     assert not (tmp_path / "made").exists()
+
+
+def test_control_characters_of_a_run_are_not_printed(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "models" / "red\x1b[31m"
+    shutil.copytree(PROJECT / runs.MODELS / "lstm", folder)
+    record = json.loads((folder / "run.json").read_text())
+    record["data"]["source"] = "\x1b[2J"
+    (folder / "run.json").write_text(json.dumps(record))
+    (tmp_path / "models" / "\x07").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["plot_history.py"])
+    plot_history.main()
+    printed = capsys.readouterr()
+    assert "red" in printed.out and "Left out" in printed.err
+    assert (printed.out + printed.err).replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize(
