@@ -569,6 +569,8 @@ def _check_record(record: dict):
             value = value[key]
         if not isinstance(value, kind):
             raise TypeError(f"{'.'.join(path)} is {value!r}")
+    if not isinstance(record.get("sha256", {}), dict):
+        raise TypeError(f"sha256 is {record['sha256']!r}")
 
 
 def _read_history(path: Path) -> dict[str, list[float]]:
