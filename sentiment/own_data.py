@@ -152,9 +152,7 @@ def _read_npz(path):
             }
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # a damaged file fails in any way, one that would run code is refused
+    except Exception as error:  # a damaged file fails in any way, a dangerous one is refused
         raise ValueError(f"it is no whole .npz file: {error}") from None
 
     def check_part(part):

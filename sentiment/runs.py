@@ -308,11 +308,12 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
         return folder, state["options"]
     found = []
     for path in MODELS.glob("*/checkpoint.npz"):
-        with contextlib.suppress(SystemExit, OSError):
-            found.append((path.stat().st_mtime, *find_unfinished(script, str(path.parent))))
-    if not found:
-        raise SystemExit(f"There is no unfinished run of {script} in {MODELS}/")
-    return max(found, key=lambda item: item[0])[1:]
+        with contextlib.suppress(OSError):  # its run may have ended just now
+            found.append((path.stat().st_mtime, str(path.parent)))
+    for _, folder in sorted(found, reverse=True):
+        with contextlib.suppress(SystemExit):
+            return find_unfinished(script, folder)
+    raise SystemExit(f"There is no unfinished run of {script} in {MODELS}/")
 
 
 def find_finished(script: str, name: str) -> tuple[Path, dict]:
