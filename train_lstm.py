@@ -11,8 +11,8 @@ from sentiment.batches import Batches
 from sentiment.data import load_data
 from sentiment.initial import set_word_vectors, spread_memory
 from sentiment.lstm import LSTM
-from sentiment.runs import Run
 from sentiment.settings import read_settings
+from sentiment.training import Run
 
 import keras
 from keras import layers

@@ -12,8 +12,8 @@ from sentiment.data import PADDING, load_data
 from sentiment.initial import set_word_vectors, spread_memory
 from sentiment.lstm import LSTM
 from sentiment.naive_bayes import NaiveBayes
-from sentiment.runs import Run
 from sentiment.settings import read_settings
+from sentiment.training import Run
 
 import keras
 from keras import layers, ops

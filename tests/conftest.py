@@ -43,7 +43,7 @@ def train(small_data, monkeypatch, tmp_path):
     """A function that runs a script's main() on the small data, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     # Runs that were broken off in this process would go on being locked.
-    monkeypatch.setattr(runs, "_lock", lambda _: None)
+    monkeypatch.setattr(runs, "lock_folder", lambda _: None)
 
     def run_main(script, *arguments):
         monkeypatch.setattr(script, "load_data", lambda *_: small_data)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import train_cnn_lstm
 import train_lstm
-from sentiment import runs
+from sentiment import runs, training
 from sentiment.data import read_package
 from tests.conftest import PROJECT, run_script
 from tests.test_own_data import write_csv
@@ -153,17 +153,17 @@ def break_off(train, monkeypatch):
     """A function that breaks a training off at the start of its second epoch."""
 
     def run(*arguments):
-        begin = runs.Run.on_epoch_begin
+        begin = training.Run.on_epoch_begin
 
         def stop(self, epoch, logs=None):
             if epoch == 1:
                 raise ZeroDivisionError
             begin(self, epoch, logs)
 
-        monkeypatch.setattr(runs.Run, "on_epoch_begin", stop)
+        monkeypatch.setattr(training.Run, "on_epoch_begin", stop)
         with pytest.raises(ZeroDivisionError):
             train(train_lstm, *arguments)
-        monkeypatch.setattr(runs.Run, "on_epoch_begin", begin)
+        monkeypatch.setattr(training.Run, "on_epoch_begin", begin)
 
     return run
 
@@ -235,7 +235,7 @@ def test_a_run_that_is_being_trained_is_left_alone(folder):
     state = {"script": "train_lstm.py", "options": {}, **{key: {} for key in runs.REPEATED}}
     state = np.frombuffer(json.dumps(state).encode(), np.uint8)
     np.savez(folder / "models" / "busy" / "checkpoint.npz", state=state)
-    lock = runs._lock(folder / "models" / "busy")
+    lock = runs.lock_folder(folder / "models" / "busy")
     done = run_script("train_lstm.py", *ARGUMENTS, "--resume", "busy", folder=folder)
     lock.close()
     assert done.returncode == 1
@@ -277,7 +277,7 @@ def test_a_disk_that_is_really_full(kilobytes, folder, tmp_path):
 def test_two_that_start_at_once_get_two_folders(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(20) as pool:
-        taken = list(pool.map(runs._take_folder, ["lstm"] * 200))
+        taken = list(pool.map(runs.take_folder, ["lstm"] * 200))
     assert len(set(taken)) == 200
 
 
