@@ -91,13 +91,6 @@ def load_checkpoint(folder):
         raise SystemExit(f"{folder} can't be resumed: {error}") from None
 
 
-def _check_files(folder: Path, record: dict, *names: str):
-    """Raise ValueError where a run's file is not the one that its record was written for."""
-    for name, expected in record.get("sha256", {}).items():
-        if name in names and hash_file(folder / name) != expected:
-            raise ValueError(f"{name} is not the one that run.json was written for")
-
-
 def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -168,7 +161,6 @@ def load_run(name: str | None = None) -> TrainedRun:
     folder, record = _find_run(name)
     constants = record["constants"]
     try:
-        _check_files(folder, record, "model.keras", "vocabulary.txt")
         words = (folder / "vocabulary.txt").read_bytes().decode().split("\n")[:-1]
         if len(words) <= len(SPECIAL_WORDS):
             raise ValueError("it was trained on ids without their words, so it can't read text")
@@ -251,7 +243,7 @@ def read_run(path: Path) -> PastRun:
             return PastRun(path.name, _read_history(path / "history.csv"), {})
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
         _check_record(record)
-        _check_files(path, record, "history.csv")
+        _check_files(path, record)
         return PastRun(path.name, _read_history(path / "history.csv"), record)
     except (KeyError, TypeError) as error:
         raise ValueError(f"damaged, run.json is not complete: {error}") from None
@@ -261,6 +253,14 @@ def read_run(path: Path) -> PastRun:
         raise ValueError(f"damaged, no JSON: {error}") from None
     except OSError as error:
         raise ValueError(f"it can't be read: {error.strerror}") from None
+
+
+def _check_files(folder: Path, record: dict):
+    """Raise ValueError where a run's file is not the one that its record was written for."""
+    for name in HASHED_FILES:
+        expected = record.get("sha256", {}).get(name)
+        if expected and (folder / name).exists() and hash_file(folder / name) != expected:
+            raise ValueError(f"{name} is not the one that run.json was written for")
 
 
 def _check_record(record: dict):

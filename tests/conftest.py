@@ -1,6 +1,7 @@
 """The real reviews, and small trainings on a few of them."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,8 @@ def train(small_data, monkeypatch, tmp_path):
 
     def run_main(script, *arguments):
         monkeypatch.setattr(script, "load_data", lambda *_: small_data)
-        monkeypatch.setattr(sys, "argv", [script.__file__, "--epochs", "2", *arguments])
+        few = ["--epochs", "2", "--no-word-vectors"]  # these take a second
+        monkeypatch.setattr(sys, "argv", [script.__file__, *few, *arguments])
         constants = {name: value for name, value in vars(script).items() if name.isupper()}
         try:
             script.main()
@@ -56,6 +58,22 @@ def train(small_data, monkeypatch, tmp_path):
         return tmp_path / "models"
 
     return run_main
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 100 MB, and a function that mounts it with other options."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100m", "none", path]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+
+    def remount(options):
+        subprocess.run(["mount", "-o", f"remount,{options}", path], check=True)
+
+    yield path, remount
+    subprocess.run(["umount", "--lazy", path], check=True)
 
 
 def run_script(script, *arguments, folder, environment=None):

@@ -209,51 +209,84 @@ def test_a_folder_that_cannot_be_made_is_one_line(train, tmp_path):
     assert "\n" not in str(stopped.value)
 
 
-@pytest.mark.parametrize(
-    ("failing_write", "left"),
-    # Written are the vocabulary and the first checkpoint, of each of two epochs the model, the
-    # history and the checkpoint, then the plot and the record.
-    [
-        (1, []),
-        (2, ["vocabulary.txt"]),
-        (3, ["checkpoint.npz", "vocabulary.txt"]),
-        (4, ["checkpoint.npz", "model.keras", "vocabulary.txt"]),
-        *(
-            (write, ["checkpoint.npz", "history.csv", "model.keras", "vocabulary.txt"])
-            for write in (5, 6, 7, 8, 9)
-        ),
-        (10, ["checkpoint.npz", *(name for name in FILES if name != "run.json")]),
-    ],
-)
-def test_a_full_disk_leaves_whole_files_and_one_line(
-    failing_write, left, train, monkeypatch, tmp_path
-):
+# Written are the vocabulary and the first checkpoint, of each of two epochs the model, the history
+# and the checkpoint, then the plot and the record.
+LEFT_BY_FAILING_WRITE = [
+    [],
+    ["vocabulary.txt"],
+    ["checkpoint.npz", "vocabulary.txt"],
+    ["checkpoint.npz", "model.keras", "vocabulary.txt"],
+    *[["checkpoint.npz", "history.csv", "model.keras", "vocabulary.txt"]] * 5,
+    ["checkpoint.npz", *(name for name in FILES if name != "run.json")],
+]
+
+
+def fail_to_write(train, reason, folder):
+    """Train until a write fails; return what is left in the run's folder."""
+    with pytest.raises(SystemExit) as stopped:
+        train(train_lstm, "--keep-weights", "last")
+    message = str(stopped.value)
+    assert message.startswith("Can't write ")
+    assert reason in message
+    assert "\n" not in message
+    run = folder / "models" / "lstm"
+    left = list_files(run)
+    if "model.keras" in left:
+        keras.models.load_model(run / "model.keras")
+    if "history.csv" in left:
+        assert read_history(run)
+    return left
+
+
+@pytest.mark.parametrize("write", range(10))
+def test_a_full_disk_leaves_whole_files_and_one_line(write, train, monkeypatch, tmp_path):
     writes = []
     fsync = runs.os.fsync
 
     def fill_disk(file):
         writes.append(file)
-        if len(writes) == failing_write:
+        if len(writes) == write + 1:
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(file)
 
     monkeypatch.setattr(runs.os, "fsync", fill_disk)
-    with pytest.raises(SystemExit) as stopped:
-        train(train_lstm, "--keep-weights", "last")
-    message = str(stopped.value)
-    assert message.startswith("Can't write ")
-    assert "No space left on device" in message
-    assert "\n" not in message
-    run = tmp_path / "models" / "lstm"
-    assert list_files(run) == left
-    if "model.keras" in left:
-        keras.models.load_model(run / "model.keras")
-    if "history.csv" in left:
-        assert len(read_history(run)) == (1 if failing_write < 8 else 2)
+    left = fail_to_write(train, "No space left on device", tmp_path)
+    assert left == LEFT_BY_FAILING_WRITE[write]
     if "checkpoint.npz" in left:
-        monkeypatch.setattr(runs.os, "fsync", fsync)
         train(train_lstm, "--keep-weights", "last", "--resume")
-        assert list_files(run) == FILES
+        assert list_files(tmp_path / "models" / "lstm") == FILES
+
+
+@pytest.mark.parametrize("write", range(10))
+def test_a_disk_that_turns_read_only_leaves_whole_files_and_one_line(
+    write, train, disk, monkeypatch
+):
+    disk, remount = disk
+    monkeypatch.chdir(disk)
+    writes = []
+    write_whole = runs.write_whole
+
+    def turn_read_only(*arguments):
+        if len(writes) == write:
+            remount("ro")
+        writes.append(arguments)
+        write_whole(*arguments)
+
+    monkeypatch.setattr(runs, "write_whole", turn_read_only)
+    left = fail_to_write(train, "Read-only file system", disk)
+    assert left == LEFT_BY_FAILING_WRITE[write]
+    assert len(writes) == write + 1
+
+
+def test_a_read_only_folder_is_one_line(train, disk, monkeypatch):
+    disk, remount = disk
+    monkeypatch.chdir(disk)
+    remount("ro")
+    with pytest.raises(SystemExit) as stopped:
+        train(train_lstm)
+    assert str(stopped.value) == (
+        f"Can't make a folder for this run in {disk / 'models'}: Read-only file system"
+    )
 
 
 def test_a_model_that_does_not_fit_leaves_nothing_half_written(train, tmp_path):

@@ -1,0 +1,28 @@
+"""Let atheris run one of the tests in test_fuzz.py, whose docstring says how."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["sentiment", "predict"]):
+    from tests import test_fuzz
+
+SEEDS = 20
+SEED_BYTES = 4_096  # enough for hypothesis to make an example of them
+
+
+def main():
+    test = getattr(test_fuzz, sys.argv.pop(1)).hypothesis.fuzz_one_input
+    with tempfile.TemporaryDirectory() as corpus:
+        for number in range(SEEDS):
+            Path(corpus, str(number)).write_bytes(os.urandom(SEED_BYTES))
+        options = [f"-max_len={SEED_BYTES}", "-len_control=0", *sys.argv[1:], corpus]
+        atheris.Setup([sys.argv[0], *options], lambda content: test(content) and None)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
