@@ -4,8 +4,8 @@
 
 trains the script three times, with seeds 1, 2 and 3. Each time another 5,000 of the 17,500 training
 reviews stand in for the test part, and 12,500 are trained on; the validation part chooses the
-epoch as ever. The three run folders go to benchmarks/folds, where
-``python plot_history.py benchmarks/folds`` compares them.
+epoch as ever. With ``--runs 9`` there are nine seeds, and each part stands in three times. The run
+folders go to benchmarks/folds, where ``python plot_history.py benchmarks/folds`` compares them.
 """
 
 import dataclasses
@@ -45,12 +45,13 @@ def load_fold(fold, *arguments):
 def main():
     parser = OneLineParser(prog="benchmarks.accuracy", add_help=False)
     parser.add_argument("script", choices=SCRIPTS)
+    parser.add_argument("--runs", type=int, default=FOLDS)
     arguments, options = parser.parse_known_args()
     script = importlib.import_module(Path(arguments.script).stem)
     runs.MODELS = Path("benchmarks", "folds")
-    for fold in range(FOLDS):
-        script.load_data = functools.partial(load_fold, fold)
-        own = ["--data", "imdb-package", "--seed", str(fold + 1)]
+    for run in range(arguments.runs):
+        script.load_data = functools.partial(load_fold, run % FOLDS)
+        own = ["--data", "imdb-package", "--seed", str(run + 1)]
         sys.argv = [script.__file__, *options, *own]
         script.main()
 

@@ -14,6 +14,7 @@ from sentiment.runs import find_finished, find_unfinished
 
 CHOICES = {
     "KEEP_WEIGHTS": ("best", "last"),
+    "PRECISION": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 # The least and the most that makes sense: more is a slip of the finger, or fits no machine.
 WHOLE_NUMBERS = {

@@ -128,6 +128,8 @@ class Run(keras.callbacks.Callback):
         # Averaged weights, where the optimizer has any, are those to validate and keep.
         self.trained_weights = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        # JAX reuses the memory of what it validates, which must not be that of the averages.
+        self.model.set_weights(self.model.get_weights())
 
     def on_test_batch_end(self, batch, logs=None):
         self._leave_if_interrupted()

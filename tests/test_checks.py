@@ -61,7 +61,7 @@ def test_chance_and_labels_that_are_turned_round(accuracy, validation, said):
 def test_labels_that_are_turned_round_are_said_in_a_training(small_data, train, capsys):
     small_data.x_validation[:] = small_data.x_train
     small_data.y_validation[:] = 1 - small_data.y_train
-    train(train_lstm, "--epochs", "5", "--learning-rate", "0.01", "--averaged-steps", "1")
+    train(train_lstm, "--epochs", "5", "--learning-rate", "0.01")
     said = capsys.readouterr().out
     assert "Careful: 96 of the 96 validation reviews" in said
     assert "Careful: only " in said and "turned round" in said

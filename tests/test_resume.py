@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import plot_history
 import train_cnn_lstm
 import train_lstm
+import train_naive_bayes_lstm
 from sentiment import runs, training
 
 import keras
@@ -15,7 +16,7 @@ import pytest
 def break_off(train, monkeypatch):
     """A function that breaks a training off at the start of its second epoch."""
 
-    def run(*arguments):
+    def run(*arguments, script=train_lstm):
         begin = training.Run.on_epoch_begin
 
         def stop(self, epoch, logs=None):
@@ -25,7 +26,7 @@ def break_off(train, monkeypatch):
 
         monkeypatch.setattr(training.Run, "on_epoch_begin", stop)
         with pytest.raises(ZeroDivisionError):
-            train(train_lstm, *arguments)
+            train(script, *arguments)
         monkeypatch.setattr(training.Run, "on_epoch_begin", begin)
 
     return run
@@ -59,6 +60,14 @@ def test_it_is_resumed_only_as_it_was_begun(break_off, train, small_data, monkey
     )
     assert refuse(train, "--resume").startswith("There is no unfinished run of train_lstm.py")
     assert refuse(train, "--resume", "other").startswith("There is no run 'other'")
+
+
+def test_averaged_weights_go_on_as_if_nothing_had_been(break_off, train, capsys):
+    few = ["--counted-terms", "1000"]
+    break_off(*few, script=train_naive_bayes_lstm)
+    train(train_naive_bayes_lstm, "--resume")
+    train(train_naive_bayes_lstm, "--like", "naive_bayes_lstm")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Matched ")
 
 
 def test_a_damaged_checkpoint_is_one_line(break_off, train, tmp_path):

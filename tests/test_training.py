@@ -177,19 +177,38 @@ def test_best_or_last_weights_are_kept(train, small_data):
 
 
 def test_averaged_weights_are_validated_and_kept(train, small_data):
-    models = train(train_lstm, "--keep-weights", "last")
-    train(train_lstm, "--keep-weights", "last", "--averaged-steps", "1")
+    few = ["--keep-weights", "last", "--counted-terms", "1000"]
+    models = train(train_naive_bayes_lstm, *few)
+    train(train_naive_bayes_lstm, *few, "--averaged-steps", "1")
     validation = Batches(small_data.x_validation, small_data.y_validation, 64)
+    names = ("naive_bayes_lstm", "naive_bayes_lstm-2")
     losses = []
-    for name in ("lstm", "lstm-2"):
+    for name in names:
         model = keras.models.load_model(models / name / "model.keras")
         model.compile(loss="binary_crossentropy")
         losses.append(model.evaluate(validation, verbose=0, return_dict=True)["loss"])
         assert losses[-1] == pytest.approx(float(read_history(models / name)[-1]["val_loss"]), 1e-4)
-    rows = [read_history(models / name) for name in ("lstm", "lstm-2")]
+    rows = [read_history(models / name) for name in names]
     # The training itself is the same, to the last digit.
     assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(script, train, small_data):
+    try:
+        run = train(script, "--epochs", "1", "--precision", "mixed_bfloat16") / script.NAME
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = keras.models.load_model(run / "model.keras")
+    assert model.get_layer("lstm").compute_dtype == "bfloat16"
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
+    probabilities = model.predict(x, verbose=0)
+    assert probabilities.dtype == np.float32
+    with_32_bits = script.build_model()
+    with_32_bits.set_weights(model.get_weights())
+    np.testing.assert_allclose(with_32_bits.predict(x, verbose=0), probabilities, atol=0.02)
 
 
 def test_a_finished_run_is_never_overwritten(train, capsys):
