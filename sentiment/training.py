@@ -303,13 +303,19 @@ def _read_versions() -> dict[str, str]:
 
 
 def describe_device() -> str:
-    """Name the devices that train: the GPUs if there are any, else the processor."""
-    gpus = keras.distribution.list_devices("gpu")
-    if gpus:
-        return ", ".join(gpus)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"CPU: {name}, {os.cpu_count()} cores"
+    """Name the device on which Keras computes: a GPU, or the processor."""
+    device = str(keras.ops.convert_to_tensor(0.0).device)
+    if "cpu" not in device.lower():
+        models = set(_read_information("Model", "driver/nvidia/gpus/*/information"))
+        return ", ".join(sorted(models)) or device
+    name = next(_read_information("model name", "cpuinfo"), platform.processor())
+    return f"CPU: {name or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _read_information(key, pattern):
+    """Yield the values of a key in files of Linux' /proc."""
+    for path in Path("/proc").glob(pattern):
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                yield value.strip()

@@ -9,10 +9,15 @@ from pathlib import Path
 from sentiment import runs
 from sentiment.data import load_data
 
+import keras
 import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
+# The faster LSTM and the exports are TensorFlow's.
+collect_ignore = (
+    [] if keras.backend.backend() == "tensorflow" else ["test_lstm.py", "test_export.py"]
+)
 
 
 @pytest.fixture(scope="session")

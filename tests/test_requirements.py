@@ -22,7 +22,7 @@ def read_pins(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-export.txt", "requirements-dev.txt"]
+    "name", [f"requirements{kind}.txt" for kind in ("", "-keras", "-jax", "-export", "-dev")]
 )
 def test_constraints_hold_what_the_requirements_name(name):
     constraints = read_pins("constraints.txt")
@@ -32,7 +32,8 @@ def test_constraints_hold_what_the_requirements_name(name):
 
 def test_what_is_installed_is_what_is_pinned():
     constraints = read_pins("constraints.txt")
-    wanted, seen = [*read_pins("requirements-dev.txt"), *read_pins("requirements.txt")], set()
+    files = ("requirements.txt", "requirements-keras.txt", "requirements-dev.txt")
+    wanted, seen = [name for file in files for name in read_pins(file)], set()
     while wanted:
         name = wanted.pop()
         if name in seen:

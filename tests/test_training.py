@@ -194,7 +194,7 @@ def test_averaged_weights_are_validated_and_kept(train, small_data):
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [train_lstm, train_naive_bayes_lstm])
 def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(script, train, small_data):
     try:
         run = train(script, "--epochs", "1", "--precision", "mixed_bfloat16") / script.NAME
@@ -271,9 +271,6 @@ def test_a_full_disk_leaves_whole_files_and_one_line(write, train, monkeypatch, 
     monkeypatch.setattr(runs.os, "fsync", fill_disk)
     left = fail_to_write(train, "No space left on device", tmp_path)
     assert left == LEFT_BY_FAILING_WRITE[write]
-    if "checkpoint.npz" in left:
-        train(train_lstm, "--keep-weights", "last", "--resume")
-        assert list_files(tmp_path / "models" / "lstm") == FILES
 
 
 @pytest.mark.parametrize("write", range(10))

@@ -1,0 +1,69 @@
+"""Keras' backends train with the same scripts, and read each other's networks."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+from sentiment.data import read_package
+from tests.conftest import PROJECT
+from tests.test_own_data import write_csv
+
+import numpy as np
+
+BACKENDS = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
+SCRIPTS = ["train_lstm.py", "train_naive_bayes_lstm.py"]
+ARGUMENTS = ["--data", "own.csv", "--epochs", "1", "--maximum-tokens", "30", "--lstm-units", "8"]
+TRAIN = """
+import runpy, sys
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+PREDICT = """
+from sentiment.data import read_package
+from sentiment.runs import MODELS, find_runs, load_run
+import numpy as np
+texts = read_package()[0][:200]
+runs = {folder.name: load_run(folder.name) for folder in find_runs(MODELS)}
+np.savez(f"{sys.argv[1]}.npz", **{
+    name: run.predict([run.encode(text) for text in texts]) for name, run in runs.items()
+})
+"""
+
+
+def run_on(backend, code, *arguments, folder):
+    """Run code as if this backend were the only one that is installed."""
+    hide = f"for name in {set(BACKENDS) - {backend}}: sys.modules[name] = None"
+    subprocess.run(
+        [sys.executable, "-c", f"import sys\n{hide}\n{code}", *arguments],
+        cwd=folder,
+        # Without a limit PyTorch's threads wait for one another where others compute as well.
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(PROJECT),
+        },
+        check=True,
+        timeout=600,
+    )
+
+
+def test_every_backend_trains_and_reads_every_backends_networks(tmp_path):
+    texts, labels = read_package()
+    write_csv(tmp_path / "own.csv", texts[::100], labels[::100])
+    names = []
+    for backend in BACKENDS:
+        for script in SCRIPTS:
+            names.append(f"{backend}_{script.removesuffix('.py')}")
+            script = str(PROJECT / script)
+            run_on(backend, TRAIN, script, *ARGUMENTS, "--name", names[-1], folder=tmp_path)
+    probabilities = []
+    for backend in BACKENDS:
+        run_on(backend, PREDICT, backend, folder=tmp_path)
+        probabilities.append(np.load(tmp_path / f"{backend}.npz"))
+    for name in names:
+        one, *others = (found[name] for found in probabilities)
+        assert np.ptp(one) > 1e-3
+        for other in others:
+            np.testing.assert_allclose(other, one, atol=1e-5)
