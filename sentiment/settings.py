@@ -40,7 +40,7 @@ class Settings:
     """What a run is made with."""
 
     constants: dict  # every constant's name and value, in the order of the script
-    options: dict  # those of them that the command line named
+    options: dict  # those of them that the command line named, or that another run gave
     resumed: Path | None  # the folder of the run to go on with
     like: Path | None  # the folder of the run to train again
 
@@ -79,7 +79,7 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> Settings:
                 f"{like} was made by another version of {file.name}, as one of them has no "
                 f"{differing[0]}"
             )
-        constants = recorded
+        options = {**recorded, **options}
     constants = {**constants, **options}
     for name, value in constants.items():
         problem = _find_problem(name, value)

@@ -55,6 +55,7 @@ class Run(keras.callbacks.Callback):
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "constants": settings.constants,
             "options": settings.options,
+            "like": str(settings.like) if settings.like else None,
             "data": {
                 "source": data.source,
                 "training": len(data.x_train),
@@ -192,8 +193,8 @@ class Run(keras.callbacks.Callback):
             f"\nSeconds per epoch  {seconds:.1f} ({self.device})"
             f"\nRun folder         {self.folder}"
         )
-        if self.settings.like:
-            print(self._compare_with(self.settings.like))
+        if self.state.get("like"):
+            print(self._compare_with(Path(self.state["like"])))
 
     def _interrupt(self, *_):
         self.interrupted = True

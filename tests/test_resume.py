@@ -88,13 +88,16 @@ def test_a_loss_that_explodes_ends_the_training(train, capsys, tmp_path):
     keras.saving.load_model(tmp_path / "models" / "lstm" / "model.keras")
 
 
-def test_the_same_run_again_says_whether_it_matched(train, capsys):
+def test_the_same_run_again_says_whether_it_matched(break_off, train, capsys):
     train(train_lstm, "--lstm-units", "8")
     train(train_lstm, "--like", "lstm")
     assert "Matched            models/lstm: the same history and weights" in capsys.readouterr().out
     train(train_lstm, "--like", "models/lstm", "--seed", "2")
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("Not matched ") and said.endswith("; SEED was 1 and is 2")
+    break_off("--like", "lstm")
+    train(train_lstm, "--resume")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Matched ")
     assert "by train_lstm.py, not by train_cnn_lstm.py" in refuse(
         train, "--like", "lstm", script=train_cnn_lstm
     )
