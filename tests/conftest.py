@@ -1,6 +1,7 @@
 """The real reviews, and small trainings on a few of them."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,24 @@ def disk(tmp_path):
 
     yield path, remount
     subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def assert_readable(run):
+    """Check that each file in a run folder is whole."""
+    for path in run.iterdir() if run.exists() else ():
+        if path.name.startswith(".unfinished-"):
+            continue
+        if path.suffix == ".keras":
+            keras.saving.load_model(path)
+        elif path.suffix == ".npz":
+            with np.load(path) as file:
+                assert all(file[name] is not None for name in file.files)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".csv":
+            runs.read_run(path)
+        else:
+            assert path.read_bytes()
 
 
 def run_script(script, *arguments, folder, environment=None):

@@ -15,7 +15,7 @@ from pathlib import Path
 import train_lstm
 from sentiment import runs
 from sentiment.data import read_package
-from tests.conftest import PROJECT, run_script
+from tests.conftest import PROJECT, assert_readable, run_script
 from tests.test_own_data import write_csv
 
 import keras
@@ -56,24 +56,6 @@ def assert_same(run, other):
         np.testing.assert_array_equal(weight, wanted)
     names = sorted(path.name for path in other.iterdir())
     assert sorted(path.name for path in run.iterdir()) == names
-
-
-def assert_readable(run):
-    """Check that each file in a run folder is whole."""
-    for path in run.iterdir() if run.exists() else ():
-        if path.name.startswith(".unfinished-"):
-            continue
-        if path.suffix == ".keras":
-            keras.saving.load_model(path)
-        elif path.suffix == ".npz":
-            with np.load(path) as file:
-                assert all(file[name] is not None for name in file.files)
-        elif path.suffix == ".json":
-            json.loads(path.read_text())
-        elif path.suffix == ".csv":
-            runs.read_run(path)
-        else:
-            assert path.read_bytes()
 
 
 def train_in_this_process(folder, arguments):

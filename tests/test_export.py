@@ -78,7 +78,7 @@ def test_a_savedmodel_takes_text(name, reviews, folder, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ["lstm", "naive_bayes"])  # the latter holds a CNN
+@pytest.mark.parametrize("name", ["lstm", "cnn_lstm", "naive_bayes"])
 @pytest.mark.parametrize(
     ("form", "package", "code"),
     [
