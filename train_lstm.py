@@ -9,6 +9,7 @@ line (``--lstm-units 64``), and run again: each run gets a folder of its own und
 
 from sentiment.batches import Batches
 from sentiment.data import load_data
+from sentiment.devices import on_all_devices
 from sentiment.initial import set_word_vectors, spread_memory
 from sentiment.lstm import LSTM
 from sentiment.settings import read_settings
@@ -79,7 +80,7 @@ def main():
     model.compile(
         optimizer=keras.optimizers.Adam(LEARNING_RATE),
         loss="binary_crossentropy",
-        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],
     )
     model.fit(
         train,
@@ -93,4 +94,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    on_all_devices(main)

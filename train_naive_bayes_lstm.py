@@ -9,6 +9,7 @@ line (``--lstm-units 64``), and run again: each run gets a folder of its own und
 
 from sentiment.batches import Batches
 from sentiment.data import PADDING, load_data
+from sentiment.devices import on_all_devices
 from sentiment.initial import set_word_vectors, spread_memory
 from sentiment.lstm import LSTM
 from sentiment.naive_bayes import NaiveBayes
@@ -99,7 +100,7 @@ def main():
             ema_momentum=1 - 1 / AVERAGED_STEPS,
         ),
         loss="binary_crossentropy",
-        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],
     )
     model.fit(
         train,
@@ -113,4 +114,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    on_all_devices(main)

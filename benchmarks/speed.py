@@ -32,7 +32,7 @@ from benchmarks.contestant import (
     WANTED_ACCURACY,
 )
 from sentiment.data import load_data, read_package
-from sentiment.training import describe_device
+from sentiment.devices import describe_device
 
 import numpy as np
 

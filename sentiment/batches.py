@@ -1,6 +1,7 @@
 """Reviews as padded batches."""
 
 from sentiment.data import PADDING
+from sentiment.devices import count_devices, count_processes, number_process
 
 import keras
 import numpy as np
@@ -19,6 +20,10 @@ class Batches(keras.utils.PyDataset):
     A batch is a pair: word ids of shape ``(reviews, tokens)`` in int32, and labels of shape
     ``(reviews,)`` in float32. Without labels it holds the word ids alone; `predict` then brings
     the results back into the order of the reviews.
+
+    Where several devices share a batch (see `sentiment.devices`), each gets as many rows, so some
+    reviews may stand in it twice; a third array, their weights, then makes up for it, in the loss
+    and in metrics that Keras weighs. Of several processes each gets its own rows.
 
     Args:
         sequences: one array of word ids a review.
@@ -45,13 +50,14 @@ class Batches(keras.utils.PyDataset):
         compiles = keras.backend.backend() == "jax"
         self.rounding = -(-self.lengths.max() // LENGTHS_TO_COMPILE) if compiles else 1
         self.epoch = epoch
+        self.devices = 1 if labels is None else count_devices()
         self._plan_epoch()
 
     def __len__(self):
         return len(self.batches)
 
     def __getitem__(self, index):
-        positions = self.batches[index]
+        positions, weights = self._share(self.batches[index])
         tokens = self.front_padded_to or self._longest(index)
         if index == 0 and not self.front_padded_to and self.rounding == 1 and len(self) > 1:
             # On TensorFlow, Keras expects of every batch what the first two have in common, so
@@ -63,11 +69,33 @@ class Batches(keras.utils.PyDataset):
             padding="pre" if self.front_padded_to else "post",
             value=PADDING,
         )
-        return (x,) if self.labels is None else (x, self.labels[positions])
+        if self.labels is None:
+            return (x,)
+        return (x, self.labels[positions], *weights)
 
     def on_epoch_end(self):
         self.epoch += 1
         self._plan_epoch()
+
+    def _share(self, positions):
+        """Return the positions of this process' rows in a batch, and their weights, if any."""
+        if self.devices == 1:
+            return positions, ()
+        reviews, rows = len(positions), self._count_rows(len(positions))
+        weights = np.zeros(rows, dtype=np.float32)
+        # Keras divides a batch's loss by its rows, and a mean over batches by theirs. A training
+        # step is to have the mean loss of its reviews, and an evaluation that of all reviews.
+        if self.shuffle_seed is not None:
+            weights[:reviews] = rows / reviews
+        else:
+            weights[:reviews] = sum(map(self._count_rows, map(len, self.batches))) / len(
+                self.labels
+            )
+        mine = np.array_split(np.arange(rows), count_processes())[number_process()]
+        return np.resize(positions, rows)[mine], (weights[mine],)
+
+    def _count_rows(self, reviews):
+        return -(-reviews // self.devices) * self.devices
 
     def _longest(self, index):
         return -(-self.lengths[self.batches[index]].max() // self.rounding) * self.rounding
@@ -90,6 +118,7 @@ class Batches(keras.utils.PyDataset):
         self.batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
         if generator is not None:
             generator.shuffle(self.batches)
+        self.rows = sum(self._count_rows(len(batch)) for batch in self.batches)
 
 
 def predict(predict_on_batch, sequences, batch_size, front_padded_to=None):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentiment.data import SOURCES
+from sentiment.devices import from_first
 from sentiment.runs import find_finished, find_unfinished
 
 CHOICES = {
@@ -70,10 +71,10 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> Settings:
     if resumed is not None and like is not None:
         parser.error("--resume goes on with a run and --like makes another: name one of them")
     if resumed is not None:
-        resumed, recorded = find_unfinished(file.name, resumed)
+        resumed, recorded = from_first(lambda: find_unfinished(file.name, resumed))
         options = {**recorded, **options}
     elif like is not None:
-        like, recorded = find_finished(file.name, like)
+        like, recorded = from_first(lambda: find_finished(file.name, like))
         if differing := sorted(set(recorded) ^ set(constants)):
             raise SystemExit(
                 f"{like} was made by another version of {file.name}, as one of them has no "

@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import json
-import os
 import platform
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from sentiment import checks, runs
 from sentiment.checkpoints import restore, write_checkpoint
 from sentiment.data import Data
+from sentiment.devices import alone, describe_device, from_first, is_first
 from sentiment.plots import draw_history
 from sentiment.settings import Settings
 
@@ -68,10 +68,11 @@ class Run(keras.callbacks.Callback):
             "history": [],
             "kept": None,  # the row of the history whose weights are kept
         }
+        if differences := _find_differences(from_first(lambda: self.state), self.state):
+            raise SystemExit(f"This process trains otherwise than the first one: {differences[0]}")
         self.folder = settings.resumed
         if self.folder:
-            self.lock = runs.lock_folder(self.folder)
-            began, self.arrays = runs.load_checkpoint(self.folder)
+            began, self.arrays = from_first(self._load_checkpoint)
             if differences := _find_differences(began, self.state):
                 raise SystemExit(
                     f"{self.folder} can only be resumed as it was begun: {differences[0]}"
@@ -108,11 +109,7 @@ class Run(keras.callbacks.Callback):
                 raise SystemExit(f"{self.folder} can't be resumed: {error}") from None
         else:
             self.kept_weights = None
-            self.folder = runs.take_folder(self.settings.constants["NAME"])
-            vocabulary = "".join(f"{word}\n" for word in self.data.vocabulary)
-            runs.write_text(self.folder / "vocabulary.txt", vocabulary)
-            self.lock = runs.lock_folder(self.folder)
-            self._write_checkpoint()
+            self.folder = from_first(self._take_folder)
         print(f"Run folder: {self.folder}")
         self.training = True
 
@@ -149,10 +146,12 @@ class Run(keras.callbacks.Callback):
         ):
             self.state["kept"] = row
             self.kept_weights = self.validated_weights
-            runs.write_whole(self.folder / "model.keras", self._save_model)
+            if is_first():
+                runs.write_whole(self.folder / "model.keras", self._save_model)
         self.history.append(row)
-        runs.write_history(self.folder / "history.csv", self.history)
-        self._write_checkpoint()
+        if is_first():
+            runs.write_history(self.folder / "history.csv", self.history)
+            self._write_checkpoint()
         self._warn(checks.check_epoch(row))
 
     def on_train_end(self, logs=None):
@@ -166,6 +165,8 @@ class Run(keras.callbacks.Callback):
         Args:
             test: ``accuracy`` and ``loss`` of the kept weights on the test part.
         """
+        if not is_first():
+            return
         seconds = round(sum(row["seconds"] for row in self.history) / len(self.history), 2)
         accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         self._draw(f"{self.folder.name}: test accuracy {accuracy}")
@@ -196,6 +197,18 @@ class Run(keras.callbacks.Callback):
         if self.state.get("like"):
             print(self._compare_with(Path(self.state["like"])))
 
+    def _load_checkpoint(self):
+        self.lock = runs.lock_folder(self.folder)
+        return runs.load_checkpoint(self.folder)
+
+    def _take_folder(self):
+        self.folder = runs.take_folder(self.settings.constants["NAME"])
+        vocabulary = "".join(f"{word}\n" for word in self.data.vocabulary)
+        runs.write_text(self.folder / "vocabulary.txt", vocabulary)
+        self.lock = runs.lock_folder(self.folder)
+        self._write_checkpoint()
+        return self.folder
+
     def _interrupt(self, *_):
         self.interrupted = True
         self._release_interrupt()
@@ -221,7 +234,9 @@ class Run(keras.callbacks.Callback):
 
     def _leave(self, message, status):
         """End the process, leaving a network and, if there is a history, its plot."""
-        if self.kept:
+        if not is_first():
+            pass
+        elif self.kept:
             self._draw(f"{self.folder.name}, unfinished: {len(self.history)} epochs")
         elif self.training:
             self.kept_weights = self.model.get_weights()
@@ -239,7 +254,8 @@ class Run(keras.callbacks.Callback):
         same_history = all(
             [row[name] for row in self.history] == other.history[name] for name in other.history
         )
-        weights = keras.saving.load_model(folder / "model.keras").get_weights()
+        with alone():
+            weights = keras.saving.load_model(folder / "model.keras").get_weights()
         same_weights = len(weights) == len(self.kept_weights) and all(
             np.array_equal(*pair) for pair in zip(weights, self.kept_weights, strict=True)
         )
@@ -268,9 +284,10 @@ class Run(keras.callbacks.Callback):
 
     def _save_model(self, path):
         # A copy has no optimizer, whose state would make the file three times as large.
-        model = type(self.model).from_config(self.model.get_config())
-        model.set_weights(self.kept_weights)
-        model.save(path)
+        with alone():
+            model = type(self.model).from_config(self.model.get_config())
+            model.set_weights(self.kept_weights)
+            model.save(path)
 
 
 def _find_differences(then: dict, now: dict) -> list[str]:
@@ -301,22 +318,3 @@ def _read_versions() -> dict[str, str]:
         backend: importlib.import_module(backend).__version__,
         "numpy": np.__version__,
     }
-
-
-def describe_device() -> str:
-    """Name the device on which Keras computes: a GPU, or the processor."""
-    device = str(keras.ops.convert_to_tensor(0.0).device)
-    if "cpu" not in device.lower():
-        models = set(_read_information("Model", "driver/nvidia/gpus/*/information"))
-        return ", ".join(sorted(models)) or device
-    name = next(_read_information("model name", "cpuinfo"), platform.processor())
-    return f"CPU: {name or platform.machine()}, {os.cpu_count()} cores"
-
-
-def _read_information(key, pattern):
-    """Yield the values of a key in files of Linux' /proc."""
-    for path in Path("/proc").glob(pattern):
-        for line in path.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == key:
-                yield value.strip()
