@@ -15,9 +15,10 @@ import warnings
 from pathlib import Path
 
 from sentiment.batches import predict
-from sentiment.data import PACKAGE_REVIEWS, PADDING, SEPARATORS, START, UNKNOWN, read_package
+from sentiment.data import PACKAGE_REVIEWS, read_package
 from sentiment.runs import load_run
 from sentiment.settings import OneLineParser
+from sentiment.words import PADDING, SEPARATORS, START, UNKNOWN
 
 import keras
 import numpy as np

@@ -19,11 +19,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import sentiment.lstm  # noqa: F401, Keras then loads networks with the faster LSTM
-from sentiment.data import START, UNKNOWN, find_words
 from sentiment.own_data import TEXT_COLUMNS, find_column, make_printable
 from sentiment.plots import draw_reading
 from sentiment.runs import load_run, write_whole
 from sentiment.settings import OneLineParser
+from sentiment.words import START, UNKNOWN, find_words
 
 import keras
 import numpy as np

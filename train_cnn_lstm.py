@@ -8,12 +8,13 @@ line (``--lstm-units 64``), and run again: each run gets a folder of its own und
 """
 
 from sentiment.batches import Batches
-from sentiment.data import PADDING, load_data
+from sentiment.data import load_data
 from sentiment.devices import on_all_devices
 from sentiment.initial import set_word_vectors, spread_memory
 from sentiment.lstm import LSTM
 from sentiment.settings import read_settings
 from sentiment.training import Run
+from sentiment.words import PADDING
 
 import keras
 from keras import layers, ops
@@ -71,9 +72,7 @@ def main():
     data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
     front_padded_to = None if MASK_PADDING else MAXIMUM_TOKENS
     run = Run(__file__, settings, data)
-    train = Batches(
-        data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.finished_epochs
-    )
+    train = Batches(data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.first_epoch)
     validation = Batches(data.x_validation, data.y_validation, BATCH_SIZE, None, front_padded_to)
     test = Batches(data.x_test, data.y_test, BATCH_SIZE, None, front_padded_to)
 
@@ -92,7 +91,7 @@ def main():
         train,
         validation_data=validation,
         epochs=EPOCHS,
-        initial_epoch=run.finished_epochs,
+        initial_epoch=run.first_epoch,
         shuffle=False,  # the batches mix the reviews themselves
         callbacks=[run],
     )

@@ -65,9 +65,7 @@ def main():
     data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
     front_padded_to = None if MASK_PADDING else MAXIMUM_TOKENS
     run = Run(__file__, settings, data)
-    train = Batches(
-        data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.finished_epochs
-    )
+    train = Batches(data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.first_epoch)
     validation = Batches(data.x_validation, data.y_validation, BATCH_SIZE, None, front_padded_to)
     test = Batches(data.x_test, data.y_test, BATCH_SIZE, None, front_padded_to)
 
@@ -86,7 +84,7 @@ def main():
         train,
         validation_data=validation,
         epochs=EPOCHS,
-        initial_epoch=run.finished_epochs,
+        initial_epoch=run.first_epoch,
         shuffle=False,  # the batches mix the reviews themselves
         callbacks=[run],
     )

@@ -8,13 +8,14 @@ line (``--lstm-units 64``), and run again: each run gets a folder of its own und
 """
 
 from sentiment.batches import Batches
-from sentiment.data import PADDING, load_data
+from sentiment.data import load_data
 from sentiment.devices import on_all_devices
 from sentiment.initial import set_word_vectors, spread_memory
 from sentiment.lstm import LSTM
 from sentiment.naive_bayes import NaiveBayes
 from sentiment.settings import read_settings
 from sentiment.training import Run
+from sentiment.words import PADDING
 
 import keras
 from keras import layers, ops
@@ -79,9 +80,7 @@ def main():
     data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
     front_padded_to = None if MASK_PADDING else MAXIMUM_TOKENS
     run = Run(__file__, settings, data)
-    train = Batches(
-        data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.finished_epochs
-    )
+    train = Batches(data.x_train, data.y_train, BATCH_SIZE, SEED, front_padded_to, run.first_epoch)
     validation = Batches(data.x_validation, data.y_validation, BATCH_SIZE, None, front_padded_to)
     test = Batches(data.x_test, data.y_test, BATCH_SIZE, None, front_padded_to)
 
@@ -92,12 +91,10 @@ def main():
     if MEMORY_SPAN:
         spread_memory(model.get_layer("lstm"), MEMORY_SPAN)
     model.summary()
+    momentum = 1 - 1 / AVERAGED_STEPS
     model.compile(
         optimizer=keras.optimizers.Adam(
-            LEARNING_RATE,
-            epsilon=EPSILON,
-            use_ema=AVERAGED_STEPS > 1,
-            ema_momentum=1 - 1 / AVERAGED_STEPS,
+            LEARNING_RATE, epsilon=EPSILON, use_ema=momentum > 0, ema_momentum=momentum
         ),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],
@@ -106,7 +103,7 @@ def main():
         train,
         validation_data=validation,
         epochs=EPOCHS,
-        initial_epoch=run.finished_epochs,
+        initial_epoch=run.first_epoch,
         shuffle=False,  # the batches mix the reviews themselves
         callbacks=[run],
     )

@@ -1,7 +1,8 @@
 """Reviews as padded batches."""
 
-from sentiment.data import PADDING
 from sentiment.devices import count_devices, count_processes, number_process
+from sentiment.reviews import Reviews
+from sentiment.words import PADDING
 
 import keras
 import numpy as np
@@ -43,7 +44,11 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=2)
         self.sequences = sequences
         self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)
-        self.lengths = np.array([len(sequence) for sequence in sequences])
+        self.lengths = (
+            sequences.lengths
+            if isinstance(sequences, Reviews)
+            else np.array([len(sequence) for sequence in sequences])
+        )
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.front_padded_to = front_padded_to

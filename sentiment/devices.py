@@ -55,6 +55,8 @@ def on_all_devices(main):
     try:
         main()
         wait_for_all()
+    except KeyboardInterrupt:
+        _leave(130)
     except SystemExit as stop:
         _leave(stop.code)
     except Exception as error:

@@ -1,11 +1,13 @@
 """Weights to start the training from that are better than random ones."""
 
-from sentiment.data import SPECIAL_WORDS
+from sentiment.reviews import choose_evenly
+from sentiment.words import SPECIAL_WORDS
 
 import numpy as np
 
 WINDOW = 5  # a neighbour stands at most so many words away, and counts one over its distance
 NEIGHBOURS = 1_000  # words that are told apart as neighbours: the most frequent ones
+REVIEWS = 100_000  # reviews that are counted, where there are more
 WORDS = 50_000  # words that get a vector: rarer ones have too few neighbours
 SMOOTHING = 0.75  # power of the neighbours' frequencies, against the weight of rare ones
 SCALE = 0.1  # root mean square of the vectors' numbers, small enough for training to move them
@@ -27,7 +29,8 @@ def set_word_vectors(embedding, sequences):
     vocabulary_size, size = embedding.input_dim, embedding.output_dim
     words, neighbours = min(vocabulary_size, WORDS), min(vocabulary_size, NEIGHBOURS)
     gap = np.zeros(WINDOW, dtype=np.int32)  # no word is a neighbour of another review's
-    ids = np.concatenate([part for sequence in sequences for part in (sequence, gap)])
+    chosen = choose_evenly(sequences, REVIEWS)
+    ids = np.concatenate([part for sequence in chosen for part in (sequence, gap)])
     counts = np.zeros((words, neighbours), dtype=np.float32)
     for distance in range(1, WINDOW + 1):
         before, after = ids[:-distance], ids[distance:]

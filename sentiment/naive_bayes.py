@@ -1,11 +1,13 @@
 """Naive Bayes on words and bigrams as a layer, beside which a network learns the rest."""
 
-from sentiment.data import PADDING, SPECIAL_WORDS, START
+from sentiment.reviews import choose_evenly
+from sentiment.words import PADDING, SPECIAL_WORDS, START
 
 import keras
 import numpy as np
 from keras import ops
 
+REVIEWS = 200_000  # reviews that are counted, where there are more
 PARTS = 5  # of the training reviews; each part is judged by counts of the four others
 SLOTS_PER_TERM = 2  # with fewer, more bigrams are lost to frequent ones that take their slot
 FIRST = 2**32  # a pair of ids as one number: the first one times this, plus the second one
@@ -75,6 +77,7 @@ class NaiveBayes(keras.layers.Layer):
             sequences: one int32 array of word ids a review.
             labels: 0 or 1 a review.
         """
+        sequences, labels = (choose_evenly(those, REVIEWS) for those in (sequences, labels))
         parts = [sequence.sum(dtype=np.int32) % PARTS for sequence in sequences]
         groups = np.asarray(labels, dtype=np.int64) * PARTS + parts
         lists = [_list_terms(sequence) for sequence in sequences]

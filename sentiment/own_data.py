@@ -3,14 +3,19 @@
 Everything here may come from anywhere, so it is checked, and no code in it is run.
 """
 
+import contextlib
 import csv
+import hashlib
 import json
+import os
 import pickle
 import zipfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
+
+from sentiment.reviews import Reviews, encode_once, join
+from sentiment.words import SPECIAL_WORDS, START
 
 import numpy as np
 
@@ -25,16 +30,18 @@ RARE_LABEL = 0.2
 
 @dataclass(frozen=True)
 class OwnData:
-    """Reviews as texts, or as lists of ranks of words, and their labels, 1 for a positive review.
+    """Labelled reviews, whose tokens are numbers of words.
 
-    ``test`` is None where there is no test part. ``words`` is the word of each rank from 1 on, for
-    reviews of ranks whose words are known.
+    ``labels`` are 1 for a positive review; ``is_test`` says whether a review is of the test part,
+    and ``words`` is the word of each number. Ids that are no words come first in it, alone where
+    the words are not known.
     """
 
     name: str
-    train: tuple[list, np.ndarray]
-    test: tuple[list, np.ndarray] | None = None
-    words: list[str] | None = None
+    reviews: Reviews
+    labels: np.ndarray
+    is_test: np.ndarray
+    words: list[str]
 
 
 def read(source: str) -> OwnData:
@@ -55,16 +62,18 @@ def read(source: str) -> OwnData:
     path = Path(name)
     try:
         if path.is_dir():
-            data = _read_folder(path)
+            data = _encode(path, *_list_folder(path))
         elif path.suffix.lower() == ".csv":
-            data = _read_csv(path, dict(parse_qsl(options, keep_blank_values=True)))
+            data = _encode(path, *_open_csv(path, dict(parse_qsl(options, keep_blank_values=True))))
         elif path.suffix.lower() == ".npz":
             data = _read_npz(path)
         else:
             raise ValueError("it is no folder, .csv or .npz file")
-        train = _check(data.train)
-        test = data.test and _check(data.test)
-        return OwnData(data.name, train, test, data.words)
+        for part in (False, True):
+            if not part or data.is_test.any():
+                chosen = data.is_test == part
+                _check(data.reviews.hashes[chosen], data.labels[chosen])
+        return data
     except (OSError, ValueError, KeyError, csv.Error, pickle.UnpicklingError) as error:
         reason = getattr(error, "strerror", None) or " ".join(map(str, error.args))
         message = f"The reviews in {name} can't be used: {reason}"
@@ -97,22 +106,46 @@ def find_column(columns: list[str] | None, wanted: str | None, usual: tuple[str,
     raise ValueError(f"none of its columns {', '.join(columns)} is called {' or '.join(usual)}")
 
 
-def _read_folder(path):
-    def read_part(part):
-        texts, labels = [], []
-        for label, folder in enumerate(("neg", "pos")):
-            for file in sorted((path / part / folder).glob("*.txt")):
-                texts.append(file.read_text(encoding="utf-8", errors="replace"))
-                labels.append(label)
-        return texts, np.array(labels, dtype=np.float32)
+def _encode(path, fingerprint, texts, size):
+    def read():
+        try:
+            yield from texts
+        except OSError as error:  # the others are of the cache
+            raise ValueError(error.strerror) from None
 
-    train, test = read_part("train"), read_part("test")
-    if not train[0]:
+    encoded = encode_once(path, fingerprint, read(), size)
+    if encoded.empty:
+        print(f"Data: {encoded.empty:,} empty reviews are left out")
+    name = path.resolve().name
+    return OwnData(name, encoded.reviews, encoded.labels, encoded.is_test, encoded.words)
+
+
+def _list_folder(path):
+    """Return the arguments of `encode_once` for a folder of text files."""
+    files, digest = [], hashlib.sha256()
+    for part in ("train", "test"):
+        for label, kind in enumerate(("neg", "pos")):
+            folder = path / part / kind
+            with os.scandir(folder) if folder.is_dir() else contextlib.nullcontext(()) as entries:
+                names = sorted(
+                    (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+                    for entry in entries
+                    if entry.name.endswith(".txt")
+                )
+            digest.update(repr((part, kind, names)).encode())
+            files.extend((folder / name, label, part == "test") for name, *_ in names)
+    if not any(not is_test for _, _, is_test in files):
         raise ValueError("there are no files train/pos/*.txt and train/neg/*.txt in it")
-    return OwnData(path.resolve().name, train, test if test[0] else None)
+
+    def read():
+        for number, (file, label, is_test) in enumerate(files, 1):
+            yield number, file.read_text(encoding="utf-8", errors="replace"), label, is_test
+
+    return [digest.hexdigest()], read(), len(files)
 
 
-def _read_csv(path, options):
+def _open_csv(path, options):
+    """Return the arguments of `encode_once` for a CSV file."""
     unknown = set(options) - {"text", "label", "positive", "negative"}
     if unknown:
         raise ValueError(f"behind ? it says {min(unknown)}, not text, label, positive or negative")
@@ -124,23 +157,25 @@ def _read_csv(path, options):
         for word in words
     }
     csv.field_size_limit(2**31 - 1)
-    texts, labels = [], []
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        text = find_column(rows.fieldnames, options.get("text"), TEXT_COLUMNS)
-        label = find_column(rows.fieldnames, options.get("label"), LABEL_COLUMNS)
-        if text == label:
-            raise ValueError("it has only one column, it needs reviews and their labels")
-        for row in rows:
-            key = (row[label] or "").strip().lower()
-            if key not in spelled:
-                raise ValueError(
-                    f"line {rows.line_num} has the label {row[label]!r}; say which labels are "
-                    f"meant, as in {path.name}?positive=good&negative=bad"
-                )
-            texts.append(row[text] or "")
-            labels.append(spelled[key])
-    return OwnData(path.name, (texts, np.array(labels, dtype=np.float32)))
+
+    def read():
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = csv.DictReader(file)
+            text = find_column(rows.fieldnames, options.get("text"), TEXT_COLUMNS)
+            label = find_column(rows.fieldnames, options.get("label"), LABEL_COLUMNS)
+            if text == label:
+                raise ValueError("it has only one column, it needs reviews and their labels")
+            for row in rows:
+                key = (row[label] or "").strip().lower()
+                if key not in spelled:
+                    raise ValueError(
+                        f"line {rows.line_num} has the label {row[label]!r}; say which labels are "
+                        f"meant, as in {path.name}?positive=good&negative=bad"
+                    )
+                yield file.buffer.tell(), row[text] or "", spelled[key], False
+
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, options], read(), status.st_size
 
 
 def _read_npz(path):
@@ -181,7 +216,21 @@ def _read_npz(path):
             f"Data: without {index.name} beside {path.name} its words are not known, and the "
             "trained network can't read text"
         )
-    return OwnData(path.name, check_part("train"), check_part("test"), words)
+    (x, y), (x_test, y_test) = check_part("train"), check_part("test")
+    shift = len(SPECIAL_WORDS) - 1  # ranks begin with 1
+    kept = [i for i, ranks in enumerate([*x, *x_test]) if len(ranks)]
+    if len(kept) < len(x) + len(x_test):
+        print(f"Data: {len(x) + len(x_test) - len(kept):,} empty reviews are left out")
+    if not kept:
+        raise ValueError("all its reviews are empty")
+    sequences = [np.concatenate([[START], r + shift]).astype(np.int32) for r in [*x, *x_test]]
+    return OwnData(
+        path.name,
+        join([sequences[i] for i in kept]),
+        np.append(y, y_test)[kept],
+        np.arange(len(sequences))[kept] >= len(x),
+        [*SPECIAL_WORDS, *(words or ())],
+    )
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -211,29 +260,25 @@ def _read_array(archive, name):
         return formats.read_array(file, allow_pickle=False)
 
 
-def _check(part):
-    """Return a part without its empty reviews, and say what else is odd about it."""
-    reviews, labels = part
-    kept = [
-        i
-        for i, review in enumerate(reviews)
-        if (review.strip() if isinstance(review, str) else len(review))
-    ]
-    reviews, labels = [reviews[i] for i in kept], labels[kept]
+def _check(hashes, labels):
+    """Say what is odd about a part of the reviews.
+
+    Raises:
+        ValueError: if they are too few.
+    """
     positive = int(labels.sum())
     counts = f"{positive:,} positive and {len(labels) - positive:,} negative reviews"
     if len(labels) < FEWEST_REVIEWS or min(positive, len(labels) - positive) < FEWEST_OF_A_LABEL:
         raise ValueError(
             f"{counts} are too few, {FEWEST_REVIEWS} and {FEWEST_OF_A_LABEL} of each are the least"
         )
-    keys = [review if isinstance(review, str) else review.tobytes() for review in reviews]
-    times = Counter(keys)
-    contradicting = len(set(zip(keys, labels.tolist(), strict=True))) - len(times)
+    different = len(np.unique(hashes))
+    labelled = sum(len(np.unique(hashes[labels == label])) for label in (0, 1))
     rarer = min(positive, len(labels) - positive) / len(labels)
     odd = {
-        f"{len(part[0]) - len(kept):,} empty reviews are left out": len(kept) < len(part[0]),
-        f"{len(keys) - len(times):,} reviews stand more than once": len(times) < len(keys),
-        f"{contradicting:,} reviews stand there as positive and as negative": contradicting,
+        f"{len(labels) - different:,} reviews stand more than once": different < len(labels),
+        f"{labelled - different:,} reviews stand there as positive and as negative": labelled
+        > different,
         f"{len(labels):,} reviews are few to learn from": len(labels) < FEW_REVIEWS,
         f"{counts}: always giving the same answer would be right for {1 - rarer:.1%}": rarer
         < RARE_LABEL,
@@ -241,4 +286,3 @@ def _check(part):
     for warning, applies in odd.items():
         if applies:
             print(f"Data: {warning}")
-    return reviews, labels

@@ -12,8 +12,9 @@ from pathlib import Path
 import sentiment.naive_bayes  # noqa: F401, Keras then knows the layer in saved networks
 from sentiment.batches import predict
 from sentiment.checkpoints import read_checkpoint
-from sentiment.data import SOURCE_NAMES, SPECIAL_WORDS, encode
+from sentiment.data import SOURCE_NAMES
 from sentiment.own_data import make_printable
+from sentiment.words import SPECIAL_WORDS, encode
 
 import keras
 import numpy as np

@@ -21,6 +21,8 @@ from sentiment.settings import Settings
 import keras
 import numpy as np
 
+REVIEWS_HASHED_WHOLE = 1_000_000  # of more, what tells them apart is enough
+
 
 class Run(keras.callbacks.Callback):
     """A folder under ``models/`` that records one training, and lets it go on if it is broken off.
@@ -39,7 +41,7 @@ class Run(keras.callbacks.Callback):
         data: what the training reads.
 
     Attributes:
-        finished_epochs: epochs that a resumed run had finished; 0 for a new run.
+        first_epoch: number of the epoch to begin with, from 0; in a resumed run a later one.
 
     Raises:
         SystemExit: after one line; with status 1, here and whenever a file can't be written or the
@@ -78,7 +80,7 @@ class Run(keras.callbacks.Callback):
                     f"{self.folder} can only be resumed as it was begun: {differences[0]}"
                 )
             self.state = began
-        self.finished_epochs = len(self.history)
+        self.first_epoch = len(self.history)
         # What could fail here had better do so before the training than after it.
         self.device = describe_device()
         print(
@@ -303,9 +305,13 @@ def _find_differences(then: dict, now: dict) -> list[str]:
 def _hash_data(data: Data) -> str:
     digest = hashlib.sha256("\n".join(data.vocabulary).encode())
     for part in ("train", "validation", "test"):
-        for sequence in getattr(data, f"x_{part}"):
-            digest.update(sequence.tobytes())
-            digest.update(b"\xff")  # no id has this byte at its end
+        x = getattr(data, f"x_{part}")
+        if len(x) > REVIEWS_HASHED_WHOLE:
+            digest.update(x.hashes[x.positions])
+        else:
+            for sequence in x:
+                digest.update(sequence.tobytes())
+                digest.update(b"\xff")  # no id has this byte at its end
         digest.update(getattr(data, f"y_{part}").tobytes())
     return digest.hexdigest()
 

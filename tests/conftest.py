@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sentiment import runs
+from sentiment import reviews, runs
 from sentiment.data import load_data
 
 import keras
@@ -19,6 +19,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 collect_ignore = (
     [] if keras.backend.backend() == "tensorflow" else ["test_lstm.py", "test_export.py"]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """The folder of encoded reviews, in place of the one in the project."""
+    reviews.CACHE = tmp_path_factory.mktemp("cache")
+    return reviews.CACHE
 
 
 @pytest.fixture(scope="session")

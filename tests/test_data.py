@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 from sentiment import data as data_module
-from sentiment.data import START, UNKNOWN, encode, encode_anew, load_data, split, split_words
+from sentiment.data import load_data, split
+from sentiment.reviews import join
+from sentiment.words import START, UNKNOWN, encode, encode_anew, split_words
 from tests.conftest import PROJECT
 
 import numpy as np
@@ -90,12 +92,13 @@ def test_split_leaves_reviews_that_stand_twice_to_training():
         np.array([1, i]) for i in range(50, 90)
     ]
     labels = np.arange(60) % 2  # of two equal reviews, both have the same
-    validation, test, train = split(sequences, labels, [10, 20])
+    hashes = join(sequences).hashes
+    validation, test, train = split(hashes, labels, [10, 20])
     assert sorted([*validation, *test, *train]) == list(range(60))
     assert set(range(20)) <= set(train)
     assert labels[validation].sum() == 5
     assert labels[test].sum() == 10
-    again = split(sequences, labels, [10, 20])
+    again = split(hashes, labels, [10, 20])
     assert all(np.array_equal(*pair) for pair in zip([validation, test, train], again, strict=True))
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import predict
 from sentiment import own_data, runs
 from sentiment.checkpoints import read_checkpoint
-from sentiment.data import encode_anew
+from sentiment.words import encode_anew
 from tests.conftest import PROJECT
 
 import numpy as np

@@ -8,7 +8,8 @@ import pickle
 import zipfile
 
 import train_lstm
-from sentiment.data import SPECIAL_WORDS, START, UNKNOWN, encode, load_data, read_package
+from sentiment.data import load_data, read_package
+from sentiment.words import SPECIAL_WORDS, START, UNKNOWN, encode
 from tests.conftest import run_script
 
 import numpy as np

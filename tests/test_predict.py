@@ -11,8 +11,9 @@ import sys
 import zipfile
 
 import predict
-from sentiment.data import encode, encode_anew, find_words, load_data, read_package, split_words
+from sentiment.data import load_data, read_package
 from sentiment.runs import load_run
+from sentiment.words import encode, encode_anew, find_words, split_words
 from tests.conftest import PROJECT
 from tests.test_own_data import write_csv, write_folder
 

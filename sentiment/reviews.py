@@ -1,0 +1,204 @@
+"""Many reviews as word ids, in memory or in a file that may be larger than memory."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sentiment.words import SPECIAL_WORDS, START, split_words
+
+import numpy as np
+from rich.progress import Progress
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+CACHE = Path("cache")
+FORMAT = 1  # of the cache: another one is not read
+SECONDS_BETWEEN_REPORTS = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Reviews(Sequence):
+    """A sequence of reviews, each an int32 array of word ids that is made when it is asked for.
+
+    Attributes:
+        tokens: what stands for the words of all reviews, one after another, int32.
+        offsets: where in it each review begins and, last, where they end.
+        hashes: a uint64 for each review, equal for equal ones.
+        positions: which of the reviews are in the sequence.
+        ids: the word id for each token; None where tokens are ids.
+        maximum_tokens: how many tokens are kept of a review, its last ones; None for all.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    hashes: np.ndarray
+    positions: np.ndarray
+    ids: np.ndarray | None = None
+    maximum_tokens: int | None = None
+
+    def __len__(self):
+        return len(self.positions)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return replace(self, positions=self.positions[index])
+        position = self.positions[index]
+        begin, end = self.offsets[position], self.offsets[position + 1]
+        if self.maximum_tokens:
+            begin = max(begin, end - self.maximum_tokens)
+        tokens = self.tokens[begin:end]
+        return tokens if self.ids is None else self.ids[tokens]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of ids of each review."""
+        lengths = self.offsets[self.positions + 1] - self.offsets[self.positions]
+        return np.minimum(lengths, self.maximum_tokens) if self.maximum_tokens else lengths
+
+    def take(self, positions: np.ndarray) -> "Reviews":
+        """Return some of the reviews."""
+        return replace(self, positions=self.positions[positions])
+
+
+def join(sequences: list[np.ndarray]) -> Reviews:
+    """Return int32 arrays of word ids as `Reviews`."""
+    offsets = np.cumsum([0, *(len(sequence) for sequence in sequences)])
+    hashes = np.array([_hash(sequence) for sequence in sequences], dtype=np.uint64)
+    return Reviews(np.concatenate(sequences), offsets, hashes, np.arange(len(sequences)))
+
+
+def choose_evenly(sequence: Sequence, most: int) -> list:
+    """Return a sequence's elements or, where they are more, so many of them, evenly spaced."""
+    positions = np.linspace(0, len(sequence) - 1, min(len(sequence), most)).round().astype(int)
+    return [sequence[position] for position in positions]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Labelled reviews, whose tokens are numbers of words."""
+
+    reviews: Reviews
+    labels: np.ndarray  # float32, 1 for a positive review
+    is_test: np.ndarray  # whether a review is of the test part
+    words: list[str]  # the word of each number
+    empty: int  # reviews that were left out
+
+
+def encode_once(path: Path, fingerprint: list, texts: Iterator, size: int) -> Encoded:
+    """Return labelled texts as `Reviews`, which are kept in ``cache/`` and encoded only once.
+
+    Of the texts, one at a time is in memory.
+
+    Args:
+        path: where they come from.
+        fingerprint: what changes when they do.
+        texts: for each one how far the reading is, the text, its label, and whether it is of the
+            test part.
+        size: how far the reading is at the end.
+
+    Raises:
+        SystemExit: with status 1 after one line, where the cache can't be written.
+    """
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    folder = CACHE / f"{path.name}-{name}"
+    unfinished = CACHE / f".unfinished-{folder.name}"
+    fingerprint = [FORMAT, *fingerprint]
+    try:
+        CACHE.mkdir(exist_ok=True)
+        with _lock(CACHE):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return _read(folder, fingerprint)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            with Progress() as progress:
+                task = progress.add_task(f"Encoding {path.name}", total=size)
+                _write(unfinished, fingerprint, texts, partial(progress.update, task))
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.replace(folder)
+            return _read(folder, fingerprint)
+    except OSError as error:
+        raise SystemExit(f"Can't write {folder}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(folder):
+    """Have other processes wait, which may be about to write the same."""
+    if fcntl is None:
+        yield
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _write(folder, fingerprint, texts, report):
+    numbers = defaultdict(itertools.count(len(SPECIAL_WORDS)).__next__)
+    lengths, hashes, labels, tests = array("q", [0]), array("Q"), array("f"), array("b")
+    at, empty, reported = 0, 0, time.monotonic()
+    with (folder / "tokens").open("wb") as file:
+        for at, text, label, is_test in texts:
+            if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                reported = time.monotonic()
+                report(completed=at)
+            if not text.strip():
+                empty += 1
+                continue
+            tokens = np.array([START, *map(numbers.__getitem__, split_words(text))], dtype=np.int32)
+            file.write(tokens)
+            lengths.append(len(tokens))
+            hashes.append(_hash(tokens))
+            labels.append(label)
+            tests.append(is_test)
+    report(completed=at)
+    (folder / "words").write_bytes("\n".join([*SPECIAL_WORDS, *numbers]).encode())
+    arrays = {"offsets": np.cumsum(lengths), "hashes": hashes, "labels": labels, "tests": tests}
+    for name, values in arrays.items():
+        np.save(folder / name, np.asarray(values))
+    (folder / "about.json").write_text(json.dumps({"fingerprint": fingerprint, "empty": empty}))
+
+
+def _read(folder, fingerprint):
+    """Return what is in the cache.
+
+    Raises:
+        OSError, ValueError, KeyError: if that is nothing, or something else.
+    """
+    about = json.loads((folder / "about.json").read_text())
+    offsets, hashes, labels, tests = (
+        np.load(folder / f"{name}.npy", mmap_mode="r")
+        for name in ("offsets", "hashes", "labels", "tests")
+    )
+    tokens = np.memmap(folder / "tokens", np.int32, "r") if offsets[-1] else np.empty(0, np.int32)
+    if about["fingerprint"] != fingerprint or len(tokens) != offsets[-1]:
+        raise ValueError("it is not of these reviews")
+    return Encoded(
+        # As memory maps these would make a memory map of each review, which is slow.
+        reviews=Reviews(*map(np.asarray, (tokens, offsets, hashes)), np.arange(len(labels))),
+        labels=np.array(labels),
+        is_test=np.array(tests, dtype=bool),
+        words=(folder / "words").read_bytes().decode().split("\n"),
+        empty=about["empty"],
+    )
+
+
+def _hash(tokens):
+    return int.from_bytes(hashlib.blake2b(tokens.tobytes(), digest_size=8).digest(), "little")
