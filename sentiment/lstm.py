@@ -1,8 +1,12 @@
-"""A drop-in `keras.layers.LSTM` that trains faster on the cores of a machine without a GPU.
+"""A drop-in `keras.layers.LSTM` that trains faster: without a GPU on TensorFlow, with one on JAX.
 
-TensorFlow's fused operation `BlockLSTM` runs all steps of a batch without a Python or graph loop.
-Its matrix products are too small to gain from being shared among threads, so the batch is cut into
-parts, one for each core, and `MapDefun` runs the parts side by side with one thread inside each.
+On JAX, Keras gives cuDNN, NVIDIA's library, only reviews without a mask, and computes all others
+step by step. cuDNN itself can skip what is masked, so here it gets these too.
+
+Without a GPU, TensorFlow's fused operation `BlockLSTM` runs all steps of a batch without a Python
+or graph loop. Its matrix products are too small to gain from being shared among threads, so the
+batch is cut into parts, one for each core, and `MapDefun` runs the parts side by side with one
+thread inside each.
 That limit holds inside `MapDefun` only: this module changes no thread setting of the process.
 It does change, where there is glibc, how the process keeps memory: see `_keep_freed_memory`.
 """
@@ -13,6 +17,11 @@ import os
 
 import keras
 from keras import ops
+
+if keras.backend.backend() == "jax":
+    import jax
+    import jax.numpy as jnp
+    from jax.experimental import rnn
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -37,6 +46,9 @@ class LSTM(keras.layers.LSTM):
     `jit_compile`. Everything else runs as in `keras.layers.LSTM`. The fused way has no second
     derivatives: TensorFlow raises `LookupError` where one is asked for.
 
+    On the JAX backend with a GPU, a mask is served by cuDNN where only the last output is wanted,
+    under the same conditions but for float32: what it gets in 16 bits it computes in 32.
+
     A saved model names `keras.layers.LSTM` and needs no code from here to be loaded. Loaded where
     this module has been imported, it holds this layer again.
     """
@@ -50,6 +62,10 @@ class LSTM(keras.layers.LSTM):
         """
         if keras.tree.is_nested(mask):
             mask = mask[0]
+        if self._can_run_masked_on_cudnn(mask):
+            if training and 0.0 < self.dropout < 1.0:
+                sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
+            return _run_masked_on_cudnn(sequences, initial_state, mask, self.cell)
         if not self._can_run_fused(sequences, mask):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if training and 0.0 < self.dropout < 1.0:
@@ -143,6 +159,22 @@ class LSTM(keras.layers.LSTM):
             and "/loop_body" not in f"/{tf.get_current_name_scope()}"
         )
 
+    def _can_run_masked_on_cudnn(self, mask):
+        return (
+            keras.backend.backend() == "jax"
+            and jax.default_backend() == "gpu"
+            and mask is not None
+            and len(mask.shape) == 2
+            and self.activation is keras.activations.tanh
+            and self.recurrent_activation is keras.activations.sigmoid
+            and not self.recurrent_dropout
+            and not self.unroll
+            and not self.go_backwards
+            and not self.return_sequences
+            and self.use_bias
+            and self.use_cudnn is not False
+        )
+
     def __reduce__(self):
         # A pickle holds a saved model, and like it names the stock layer.
         return keras.layers.LSTM._unpickle_model, super().__reduce__()[1]
@@ -154,6 +186,72 @@ class LSTM(keras.layers.LSTM):
 # has no registered name and so keeps naming the stock layer.
 LSTM.__module__ = "keras.layers"
 keras.saving.get_custom_objects()["LSTM"] = LSTM
+
+
+def _run_masked_on_cudnn(sequences, initial_state, mask, cell):
+    """Returns what `keras.layers.RNN.inner_loop` does without `return_sequences`, with JAX.
+
+    Args:
+        sequences: `(batch, steps, features)`.
+        initial_state: two of `(batch, units)`.
+        mask: bool `(batch, steps)`.
+        cell: the layer's cell, whose weights are used.
+    """
+    dtype = sequences.dtype
+    # A masked step carries the state on unchanged, so moving all masked steps behind the others
+    # changes no state.
+    order = jnp.argsort(~mask, axis=1, stable=True)
+    sequences = jnp.take_along_axis(sequences, order[:, :, None], axis=1)
+    lengths = jnp.count_nonzero(mask, axis=1).astype(jnp.int32)
+    kernel, recurrent_kernel, bias = map(
+        ops.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias)
+    )
+    # cuDNN has the same order of gates, transposed kernels, and two biases that it adds.
+    parameters = (kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias))
+    weights = jnp.concatenate([part.ravel() for part in parameters])
+    arguments = (sequences, *initial_state, weights)
+    arguments = [array.astype(jnp.float32) for array in arguments]
+    last_hidden, last_cell = _run_cudnn(*arguments, jnp.maximum(lengths, 1), cell.units)
+    has_steps = (lengths > 0)[:, None]
+    # As in the stock layer on JAX, a review without any step has the state that it began with.
+    states = [
+        jnp.where(has_steps, last, initial).astype(initial.dtype)
+        for last, initial in zip((last_hidden, last_cell), initial_state, strict=True)
+    ]
+    last_output = states[0].astype(dtype)
+    return last_output, last_output[:, None, :], states
+
+
+def _run_cudnn(sequences, hidden, cell, weights, lengths, units):
+    """Returns the last two states `(batch, units)`; each device takes its own rows of a batch."""
+
+    def run(sequences, hidden, cell, weights, lengths):
+        _, hidden, cell = rnn.lstm(
+            sequences,
+            hidden[None],
+            cell[None],
+            weights,
+            lengths,
+            input_size=sequences.shape[-1],
+            hidden_size=units,
+            num_layers=1,
+            dropout=0.0,
+            bidirectional=False,
+        )
+        return hidden[0], cell[0]
+
+    distribution = keras.distribution.distribution()
+    if distribution:
+        rows = jax.sharding.PartitionSpec(distribution.batch_dim_name)
+        whole = jax.sharding.PartitionSpec()
+        run = jax.shard_map(
+            run,
+            mesh=distribution.device_mesh.backend_mesh,
+            in_specs=(rows, rows, rows, whole, rows),
+            out_specs=(rows, rows),
+            check_vma=False,
+        )
+    return run(sequences, hidden, cell, weights, lengths)
 
 
 def _keep_freed_memory():
