@@ -2,7 +2,8 @@
 # make test     checks the code's style and runs the tests; BACKEND=jax or torch has Keras use that,
 #               TESTS=tests/test_data.py runs a part of them
 # make lock     pins what the requirements need in turn, in constraints.txt
-# make bench    measures its speed beside stock Keras, JAX and PyTorch; bench-quick a part of it
+# make bench    measures its speed beside stock Keras, JAX and PyTorch; bench-quick a part of it,
+#               bench-gpu that of training on a GPU
 # All make their virtual environment first; PYTHON chooses its interpreter (3.10 to 3.13).
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ TESTS ?=
 
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test lint lock bench bench-quick
+.PHONY: train test lint lock bench bench-quick bench-gpu
 
 train: $(VENV)/installed
 	$(BIN)/python train_lstm.py
@@ -34,6 +35,9 @@ bench: $(VENV)/installed-bench
 bench-quick: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.speed --quick
 
+bench-gpu: $(VENV)/installed-bench-gpu
+	@KERAS_BACKEND=jax $(BIN)/python -m benchmarks.gpu
+
 $(VENV)/installed: requirements.txt requirements-keras.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and \
 	"Python 3.10 to 3.13 is needed, this is %d.%d: name another with make PYTHON=python3.12" % sys.version_info[:2])'
@@ -46,6 +50,10 @@ $(VENV)/installed-tensorflow: $(VENV)/installed
 
 $(VENV)/installed-%: requirements-%.txt constraints.txt $(VENV)/installed
 	$(INSTALL) -r requirements-$*.txt
+	@touch $@
+
+$(VENV)/installed-bench-gpu: $(VENV)/installed-bench
+	$(INSTALL) 'jax[cuda12]'
 	@touch $@
 
 $(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed

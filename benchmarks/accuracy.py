@@ -35,9 +35,9 @@ def load_fold(fold, *arguments):
     return dataclasses.replace(
         data,
         test_name="training reviews left out of the training",
-        x_train=[data.x_train[i] for i in train],
+        x_train=data.x_train.take(train),
         y_train=data.y_train[train],
-        x_test=[data.x_train[i] for i in test],
+        x_test=data.x_train.take(test),
         y_test=data.y_train[test],
     )
 

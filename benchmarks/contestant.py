@@ -34,7 +34,9 @@ MAXIMUM_EPOCHS = 3
 LOOKS_PER_EPOCH = 2
 
 
-def main(name, network, path, seed):
+def main(name, network, path, seed, batch_size):
+    global BATCH_SIZE
+    BATCH_SIZE = int(batch_size)
     contestant = (Torch if name.startswith("torch") else Keras)(name, network, int(seed))
     file = np.load(path)
 
@@ -60,8 +62,13 @@ def main(name, network, path, seed):
         measure(contestant.train, 2 * BATCH_SIZE)
         measure(contestant.predict, 2 * BATCH_SIZE)
 
+    def train_epoch():
+        """Return the seconds that an epoch takes."""
+        return measure(contestant.train, len(x)) * len(x)
+
     tasks = {
         "warm": warm,
+        "epoch": train_epoch,
         "train": lambda: measure(contestant.train, TRAINED.get(name, PART)),
         "train_part": lambda: measure(contestant.train, PART) - contestant.waited / PART,
         "predict": lambda: measure(contestant.predict, PREDICTED.get(name, PART)),
@@ -138,7 +145,7 @@ class Keras:
             return self.model.predict(arguments["x"], batch_size=BATCH_SIZE, verbose=0)
         from sentiment.batches import predict
 
-        return predict(self.model.predict_on_batch, arguments["x"].sequences, BATCH_SIZE)
+        return predict(self.model.predict_on_batch, arguments["x"].reviews, BATCH_SIZE)
 
     def reach(self, x, y, x_test, y_test):
         """Train a fresh network until enough test reviews are right.
@@ -201,7 +208,8 @@ class Torch:
 
         torch.manual_seed(seed)
         self.is_packed = name == "torch_packed"
-        self.model = Network()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = Network().to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters())
 
     def prepare(self, x, y):
@@ -217,18 +225,25 @@ class Torch:
         return [(ids, lengths if self.is_packed else None, y) for ids, lengths, y in batches]
 
     def train(self, batches):
+        import torch
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         for ids, lengths, labels in batches:
             self.optimizer.zero_grad()
-            binary_cross_entropy_with_logits(self.model(ids, lengths), labels).backward()
+            results = self.model(ids.to(self.device), lengths)
+            binary_cross_entropy_with_logits(results, labels.to(self.device)).backward()
             self.optimizer.step()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def predict(self, batches):
         import torch
 
         with torch.inference_mode():
-            return [torch.sigmoid(self.model(ids, lengths)) for ids, lengths, _ in batches]
+            return [
+                torch.sigmoid(self.model(ids.to(self.device), lengths)).cpu()
+                for ids, lengths, _ in batches
+            ]
 
 
 if __name__ == "__main__":

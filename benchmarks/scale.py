@@ -37,9 +37,7 @@ def main():
         print(
             f"{reviews:,} reviews, {path.stat().st_size / 1e9:.2f} GB of text. {describe_device()}"
         )
-        print(
-            "\n| | seconds | reviews per second | own memory, MB | mapped, MB | peak of both, MB |"
-        )
+        print("\n| | seconds | reviews per second | own memory, MB | mapped, MB | peak, MB |")
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
         for stage in ("first time", "next time"):
             command = [sys.executable, "-m", "benchmarks.scale", stage, path]

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from benchmarks.contestant import (
+    BATCH_SIZE,
     EMBEDDING_SIZE,
     EPOCH,
     FILTERS,
@@ -57,13 +58,19 @@ REPEATS = 3  # of the time to accuracy, each has a seed of its own
 class Process:
     """A contestant in a process of its own, idle until it is asked."""
 
-    def __init__(self, name, network, reviews, seed=1):
-        backend = "jax" if name == "jax" else "tensorflow"
+    def __init__(self, name, network, reviews, seed=1, backend="tensorflow", batch=BATCH_SIZE):
+        backend = "jax" if name == "jax" else backend
+        command = [sys.executable, "-m", "benchmarks.contestant", name, network, reviews]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed by __exit__
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contestant", name, network, reviews, str(seed)],
+            [*command, str(seed), str(batch)],
             cwd=PROJECT,
-            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={
+                **os.environ,
+                "KERAS_BACKEND": backend,
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several share a GPU's memory
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -126,14 +133,14 @@ def print_heading(names):
     )
 
 
-def save_reviews(data, folder):
-    """Save the reviews for the contestants, and return the path."""
+def save_reviews(data, folder, reviews=EPOCH):
+    """Save the reviews for the contestants, so many of them to train on, and return the path."""
     parts = {}
     for part in ("train", "test"):
-        sequences = getattr(data, f"x_{part}")
+        sequences = getattr(data, f"x_{part}")[:reviews]
         parts[f"ids_{part}"] = np.concatenate(sequences)
         parts[f"lengths_{part}"] = [len(sequence) for sequence in sequences]
-        parts[f"labels_{part}"] = getattr(data, f"y_{part}")
+        parts[f"labels_{part}"] = getattr(data, f"y_{part}")[:reviews]
     np.savez(folder / "reviews.npz", **parts)
     return folder / "reviews.npz"
 

@@ -1,8 +1,7 @@
 """Reviews as padded batches."""
 
-from sentiment.devices import count_devices, count_processes, number_process
-from sentiment.reviews import Reviews
-from sentiment.words import PADDING
+from sentiment.devices import count_devices, find_own_rows
+from sentiment.reviews import Reviews, join
 
 import keras
 import numpy as np
@@ -42,13 +41,10 @@ class Batches(keras.utils.PyDataset):
         # With two workers Keras leaves tf.data's tuning off, whose thread TensorFlow 2.21 otherwise
         # waits for after many an epoch: until 5, 10, 20, 41 or more seconds since its beginning.
         super().__init__(workers=2)
-        self.sequences = sequences
+        is_joined = isinstance(sequences, Reviews)
+        self.reviews = sequences if is_joined else join(sequences, hashed=False)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)
-        self.lengths = (
-            sequences.lengths
-            if isinstance(sequences, Reviews)
-            else np.array([len(sequence) for sequence in sequences])
-        )
+        self.lengths = self.reviews.lengths
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.front_padded_to = front_padded_to
@@ -68,12 +64,7 @@ class Batches(keras.utils.PyDataset):
             # On TensorFlow, Keras expects of every batch what the first two have in common, so
             # those two must not be of the same length.
             tokens += tokens == self._longest(1)
-        x = keras.utils.pad_sequences(
-            [self.sequences[position] for position in positions],
-            maxlen=tokens,
-            padding="pre" if self.front_padded_to else "post",
-            value=PADDING,
-        )
+        x = self.reviews.pad(positions, tokens, in_front=bool(self.front_padded_to))
         if self.labels is None:
             return (x,)
         return (x, self.labels[positions], *weights)
@@ -96,18 +87,22 @@ class Batches(keras.utils.PyDataset):
             weights[:reviews] = sum(map(self._count_rows, map(len, self.batches))) / len(
                 self.labels
             )
-        mine = np.array_split(np.arange(rows), count_processes())[number_process()]
+        mine = find_own_rows(rows)
         return np.resize(positions, rows)[mine], (weights[mine],)
 
     def _count_rows(self, reviews):
         return -(-reviews // self.devices) * self.devices
 
     def _longest(self, index):
-        return -(-self.lengths[self.batches[index]].max() // self.rounding) * self.rounding
+        batch = self.batches[index]
+        # Where each length is compiled, the last batch of an epoch is compiled only once.
+        is_rest = self.rounding > 1 and len(batch) < self.batch_size
+        longest = (self.lengths if is_rest else self.lengths[batch]).max()
+        return -(-longest // self.rounding) * self.rounding
 
     def _plan_epoch(self):
         """Decide which reviews make up each batch of this epoch, and the batches' order."""
-        order = np.arange(len(self.sequences))
+        order = np.arange(len(self.reviews))
         generator = None
         if self.shuffle_seed is not None:
             generator = np.random.default_rng([self.shuffle_seed, self.epoch])

@@ -79,6 +79,15 @@ def number_process() -> int:
     return jax.process_index() if keras.backend.backend() == "jax" else 0
 
 
+def find_own_rows(rows: int) -> slice:
+    """Return which of a batch's rows are for the devices of this process."""
+    if count_processes() == 1:
+        return slice(rows)
+    each, number = rows // count_devices(), number_process()
+    before = sum(device.process_index < number for device in jax.devices())
+    return slice(each * before, each * (before + jax.local_device_count()))
+
+
 def is_first() -> bool:
     """Say whether this is the process that prints and writes."""
     return number_process() == 0
@@ -186,6 +195,8 @@ def _join_processes(address, processes, process):
             process,
             initialization_timeout=START_SECONDS,
             heartbeat_timeout_seconds=LOST_SECONDS,
+            # Otherwise other machines could reach it too.
+            coordinator_bind_address=address if address.startswith("localhost:") else None,
         )
         wait_for_all()  # this connects them: later on, one may well be slower than others
     finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from sentiment.words import SPECIAL_WORDS, START, split_words
+from sentiment.words import PADDING, SPECIAL_WORDS, START, split_words
 
 import numpy as np
 from rich.progress import Progress
@@ -72,11 +72,29 @@ class Reviews(Sequence):
         """Return some of the reviews."""
         return replace(self, positions=self.positions[positions])
 
+    def pad(self, chosen: np.ndarray, width: int, in_front: bool = False) -> np.ndarray:
+        """Return some of the reviews, padded or cut to a width, as int32 ``(reviews, width)``.
 
-def join(sequences: list[np.ndarray]) -> Reviews:
-    """Return int32 arrays of word ids as `Reviews`."""
+        As in `keras.utils.pad_sequences`, of which this is ten times as fast, what is cut off is
+        a review's beginning.
+        """
+        padded = np.full((len(chosen), width), PADDING, dtype=np.int32)
+        positions = self.positions[chosen]
+        ends = self.offsets[positions + 1]
+        lengths = np.minimum(ends - self.offsets[positions], self.maximum_tokens or width)
+        lengths = np.minimum(lengths, width)
+        for row, begin, end, length in zip(padded, ends - lengths, ends, lengths, strict=True):
+            if in_front:
+                row[width - length :] = self.tokens[begin:end]
+            else:
+                row[:length] = self.tokens[begin:end]
+        return padded if self.ids is None else self.ids[padded]
+
+
+def join(sequences: Sequence[np.ndarray], hashed: bool = True) -> Reviews:
+    """Return int32 arrays of word ids as `Reviews`, with their hashes or without."""
     offsets = np.cumsum([0, *(len(sequence) for sequence in sequences)])
-    hashes = np.array([_hash(sequence) for sequence in sequences], dtype=np.uint64)
+    hashes = np.array([_hash(sequence) for sequence in sequences if hashed], dtype=np.uint64)
     return Reviews(np.concatenate(sequences), offsets, hashes, np.arange(len(sequences)))
 
 

@@ -40,6 +40,7 @@ training.Run.finish = keep
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+HOST_DEVICES = "--xla_force_host_platform_device_count"
 COMMAND = [sys.executable, "-c", CODE]
 
 
@@ -121,15 +122,16 @@ def test_several_devices_and_processes_train_as_one_does(start, tmp_path):
         for name in first.files:
             np.testing.assert_array_equal(first[name], second[name])
 
-    _, errors, status = end(
-        start("--name", "four", flags="--xla_force_host_platform_device_count=4")
-    )
+    _, errors, status = end(start("--name", "four", flags=f"{HOST_DEVICES}=4"))
     assert status == 0, errors
     np.testing.assert_allclose(read_history(models / "four"), alone, atol=1e-4)
 
     # A worker dies in the second epoch, and then the first process.
     for victim, arguments in ((1, ["--name", "killed"]), (0, ["--resume", "killed"])):
-        pair = [start(*arguments, process=process) for process in (0, 1)]
+        pair = [
+            start(*arguments, process=process, flags=f"{HOST_DEVICES}={devices_there}")
+            for process, devices_there in enumerate((2, 1))
+        ]
         before = len(read_history(models / "killed")) if "--resume" in arguments else 0
         while not (models / "killed" / "history.csv").exists() or (
             len(read_history(models / "killed")) == before
@@ -193,14 +195,16 @@ def test_rows_that_stand_twice_count_once(shuffle_seed, monkeypatch):
     labels = np.arange(29) % 2
     alone = Batches(sequences, labels, 8, shuffle_seed)
     monkeypatch.setattr("sentiment.batches.count_devices", lambda: 6)
-    monkeypatch.setattr("sentiment.batches.count_processes", lambda: 3)
     shared = Batches(sequences, labels, 8, shuffle_seed)
     assert len(shared) == len(alone)
     loss, rows = 0, 0
     for index in range(len(alone)):
         parts = []
         for process in range(3):
-            monkeypatch.setattr("sentiment.batches.number_process", lambda number=process: number)
+            monkeypatch.setattr(
+                "sentiment.batches.find_own_rows",
+                lambda rows, process=process: slice(rows // 3 * process, rows // 3 * (process + 1)),
+            )
             parts.append(shared[index])
         x, y, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         assert {len(part[0]) % 2 for part in parts} == {0}

@@ -1,14 +1,16 @@
 """One's own reviews are encoded once, and read from a file afterwards."""
 
 import errno
+from dataclasses import replace
 
 from sentiment import own_data, reviews, training
 from sentiment.batches import Batches
 from sentiment.data import load_data, read_package
 from sentiment.reviews import choose_evenly, join
-from sentiment.words import START, split_words
+from sentiment.words import PADDING, START, split_words
 from tests.test_own_data import describe, write_csv, write_folder
 
+import keras
 import numpy as np
 import pytest
 
@@ -114,6 +116,23 @@ def test_reviews_in_one_array_are_the_sequences_that_they_were_joined_from():
     assert len(np.unique(joined.hashes)) == 50 and joined[10:12].hashes is joined.hashes
     for batches in zip(Batches(joined, None, 8), Batches(sequences, None, 8), strict=True):
         np.testing.assert_array_equal(*(x for (x,) in batches))
+
+
+@pytest.mark.parametrize("in_front", [False, True])
+@pytest.mark.parametrize("maximum_tokens", [None, 4])
+def test_they_are_padded_as_keras_pads(in_front, maximum_tokens):
+    sequences = [np.arange(i % 7 + 1, dtype=np.int32) + i + 1 for i in range(50)]
+    ids = np.random.default_rng(0).permutation(99).astype(np.int32) + 1
+    ids[PADDING] = PADDING
+    joined = replace(join(sequences), ids=ids, maximum_tokens=maximum_tokens)
+    chosen = np.array([6, 49, 3])
+    for width in (3, 9):
+        expected = keras.utils.pad_sequences(
+            [ids[sequences[i]][-(maximum_tokens or 9) :] for i in chosen],
+            maxlen=width,
+            padding="pre" if in_front else "post",
+        )
+        np.testing.assert_array_equal(joined.pad(chosen, width, in_front), expected, strict=True)
 
 
 def test_few_are_all_chosen_and_many_evenly():
