@@ -75,11 +75,12 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Data:
     if held_out:
         (test,) = held_out
     if is_own and len(vocabulary) > len(SPECIAL_WORDS):
-        new_ids, vocabulary = _rank_again(reviews.take(train), vocabulary)
+        ids, vocabulary = _rank_again(reviews.take(train), vocabulary)
+        reviews = replace(reviews, ids=np.where(ids < vocabulary_size, ids, UNKNOWN))
     else:
-        new_ids = np.arange(reviews.tokens.max() + 1, dtype=np.int32)
-    new_ids = np.where(new_ids < vocabulary_size, new_ids, UNKNOWN)
-    reviews = replace(reviews, ids=new_ids, maximum_tokens=maximum_tokens)
+        tokens = np.where(reviews.tokens < vocabulary_size, reviews.tokens, UNKNOWN)
+        reviews = replace(reviews, tokens=tokens)
+    reviews = replace(reviews, maximum_tokens=maximum_tokens)
     return Data(
         source=name,
         test_name=test_name,

@@ -26,7 +26,10 @@ VARIABLES = tuple(
 )
 # A process that doesn't come, or that is lost, is waited for so long.
 START_SECONDS, LOST_SECONDS = 45, 30
-LOST = "Another process of this training has ended. Start all of them again, with --resume"
+LOST = (
+    "Another process of this training has ended. Start all of them again: with --resume they go on "
+    "after the last finished epoch"
+)
 
 
 def on_all_devices(main):
@@ -138,8 +141,8 @@ def describe_device() -> str:
         models = set(_read_information("Model", "driver/nvidia/gpus/*/information"))
         device = ", ".join(sorted(models)) or device
     if count_devices() > 1:
-        device = f"{device}; {count_devices()} devices, {count_processes()} processes"
-    return device
+        device = f"{count_devices()} devices, {device}"
+    return f"{device}, {count_processes()} processes" if count_processes() > 1 else device
 
 
 def _read_information(key, pattern):

@@ -3,9 +3,9 @@
 Everything here may come from anywhere, so it is checked, and no code in it is run.
 """
 
-import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -23,6 +23,7 @@ TEXT_COLUMNS = ("review", "text", "sentence", "comment", "content", "body")
 LABEL_COLUMNS = ("sentiment", "label", "class", "polarity", "target")
 POSITIVE_LABELS = ("positive", "pos", "1", "1.0", "true")
 NEGATIVE_LABELS = ("negative", "neg", "0", "0.0", "false", "-1")
+LABEL_FOLDERS = ("neg", "pos")
 FEWEST_REVIEWS, FEWEST_OF_A_LABEL = 20, 5
 FEW_REVIEWS = 1_000
 RARE_LABEL = 0.2
@@ -122,26 +123,29 @@ def _encode(path, fingerprint, texts, size):
 
 def _list_folder(path):
     """Return the arguments of `encode_once` for a folder of text files."""
-    files, digest = [], hashlib.sha256()
-    for part in ("train", "test"):
-        for label, kind in enumerate(("neg", "pos")):
-            folder = path / part / kind
-            with os.scandir(folder) if folder.is_dir() else contextlib.nullcontext(()) as entries:
-                names = sorted(
-                    (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
-                    for entry in entries
-                    if entry.name.endswith(".txt")
-                )
-            digest.update(repr((part, kind, names)).encode())
-            files.extend((folder / name, label, part == "test") for name, *_ in names)
-    if not any(not is_test for _, _, is_test in files):
+    names, digest = {}, hashlib.sha256()
+    for part, kind in itertools.product(("train", "test"), LABEL_FOLDERS):
+        folder = path / part / kind
+        entries = os.scandir(folder) if folder.is_dir() else ()
+        found = sorted(
+            (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+            for entry in entries
+            if entry.name.endswith(".txt")
+        )
+        for entry in found:
+            digest.update(repr((part, kind, *entry)).encode())
+        names[part, kind] = [name for name, *_ in found]
+    if not any(names["train", kind] for kind in LABEL_FOLDERS):
         raise ValueError("there are no files train/pos/*.txt and train/neg/*.txt in it")
 
     def read():
-        for number, (file, label, is_test) in enumerate(files, 1):
-            yield number, file.read_text(encoding="utf-8", errors="replace"), label, is_test
+        number = itertools.count(1)
+        for (part, kind), there in names.items():
+            for name in there:
+                text = (path / part / kind / name).read_text(encoding="utf-8", errors="replace")
+                yield next(number), text, LABEL_FOLDERS.index(kind), part == "test"
 
-    return [digest.hexdigest()], read(), len(files)
+    return [digest.hexdigest()], read(), sum(map(len, names.values()))
 
 
 def _open_csv(path, options):
@@ -218,6 +222,8 @@ def _read_npz(path):
         )
     (x, y), (x_test, y_test) = check_part("train"), check_part("test")
     shift = len(SPECIAL_WORDS) - 1  # ranks begin with 1
+    if words and max(max(ranks, default=0) for ranks in [*x, *x_test]) > len(words):
+        raise ValueError(f"it holds ranks of words that {index.name} beside it doesn't know")
     kept = [i for i, ranks in enumerate([*x, *x_test]) if len(ranks)]
     if len(kept) < len(x) + len(x_test):
         print(f"Data: {len(x) + len(x_test) - len(kept):,} empty reviews are left out")

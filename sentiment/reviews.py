@@ -81,8 +81,8 @@ class Reviews(Sequence):
         padded = np.full((len(chosen), width), PADDING, dtype=np.int32)
         positions = self.positions[chosen]
         ends = self.offsets[positions + 1]
-        lengths = np.minimum(ends - self.offsets[positions], self.maximum_tokens or width)
-        lengths = np.minimum(lengths, width)
+        kept = min(width, self.maximum_tokens or width)
+        lengths = np.minimum(ends - self.offsets[positions], kept)
         for row, begin, end, length in zip(padded, ends - lengths, ends, lengths, strict=True):
             if in_front:
                 row[width - length :] = self.tokens[begin:end]
@@ -131,26 +131,27 @@ def encode_once(path: Path, fingerprint: list, texts: Iterator, size: int) -> En
         SystemExit: with status 1 after one line, where the cache can't be written.
     """
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    folder = CACHE / f"{path.name}-{name}"
+    folder = CACHE / f"{path.resolve().name}-{name}"
     unfinished = CACHE / f".unfinished-{folder.name}"
     fingerprint = [FORMAT, *fingerprint]
     try:
         CACHE.mkdir(exist_ok=True)
         with _lock(CACHE):
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 return _read(folder, fingerprint)
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            with Progress() as progress:
-                task = progress.add_task(f"Encoding {path.name}", total=size)
-                _write(unfinished, fingerprint, texts, partial(progress.update, task))
-            shutil.rmtree(folder, ignore_errors=True)
-            unfinished.replace(folder)
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            try:
+                unfinished.mkdir()
+                with Progress() as progress:
+                    task = progress.add_task(f"Encoding {path.name}", total=size)
+                    _write(unfinished, fingerprint, texts, partial(progress.update, task))
+                shutil.rmtree(folder, ignore_errors=True)
+                unfinished.replace(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
             return _read(folder, fingerprint)
     except OSError as error:
         raise SystemExit(f"Can't write {folder}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -198,7 +199,7 @@ def _read(folder, fingerprint):
     """Return what is in the cache.
 
     Raises:
-        OSError, ValueError, KeyError: if that is nothing, or something else.
+        OSError, ValueError, KeyError, TypeError: if that is nothing, or something else.
     """
     about = json.loads((folder / "about.json").read_text())
     offsets, hashes, labels, tests = (

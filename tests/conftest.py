@@ -21,6 +21,15 @@ collect_ignore = (
 )
 
 
+# The files with the longest tests come first, so that at the end both processes have work.
+LONGEST = ("test_broken_off", "test_predict", "test_training", "test_export", "test_backends")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """The folder of encoded reviews, in place of the one in the project."""

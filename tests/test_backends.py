@@ -14,6 +14,7 @@ import numpy as np
 BACKENDS = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 SCRIPTS = ["train_lstm.py", "train_naive_bayes_lstm.py"]
 ARGUMENTS = ["--data", "own.csv", "--epochs", "1", "--maximum-tokens", "30", "--lstm-units", "8"]
+ARGUMENTS += ["--no-word-vectors"]  # these take seconds
 TRAIN = """
 import runpy, sys
 sys.argv.pop(0)

@@ -112,7 +112,7 @@ def test_several_devices_and_processes_train_as_one_does(start, tmp_path):
     both = [start("--name", "two", process=process) for process in (0, 1)]
     (said, errors, status), (silent, other_errors, other_status) = map(end, both)
     assert (status, other_status) == (0, 0), errors + other_errors
-    assert "2 devices, 2 processes" in said and "Reviews:" not in silent
+    assert "2 devices, CPU: " in said and ", 2 processes)" in said and "Reviews:" not in silent
     assert not (tmp_path / "1" / "models").exists()
     np.testing.assert_allclose(read_history(models / "two"), alone, atol=1e-4)
     with (

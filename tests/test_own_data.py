@@ -129,6 +129,9 @@ def test_a_keras_npz_gives_keras_ids(tmp_path):
     (tmp_path / "imdb_word_index.json").write_text(json.dumps(words))
     data = load_data(str(path), 1_000, 100)
     texts = {" ".join(f"word{rank}" for rank in review) for review in ranks}
+    (tmp_path / "imdb_word_index.json").write_text(json.dumps({"word1": 1}))
+    with pytest.raises(SystemExit, match="ranks of words that imdb_word_index"):
+        load_data(str(path), 1_000, 100)
     assert {text.removeprefix("<start> ") for text, _ in describe(data)[0]} <= texts
 
 
