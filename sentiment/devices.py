@@ -84,11 +84,8 @@ def number_process() -> int:
 
 def find_own_rows(rows: int) -> slice:
     """Return which of a batch's rows are for the devices of this process."""
-    if count_processes() == 1:
-        return slice(rows)
-    each, number = rows // count_devices(), number_process()
-    before = sum(device.process_index < number for device in jax.devices())
-    return slice(each * before, each * (before + jax.local_device_count()))
+    each = rows // count_processes()
+    return slice(each * number_process(), each * (number_process() + 1))
 
 
 def is_first() -> bool:
@@ -201,6 +198,11 @@ def _join_processes(address, processes, process):
             # Otherwise other machines could reach it too.
             coordinator_bind_address=address if address.startswith("localhost:") else None,
         )
+        if jax.device_count() != processes * jax.local_device_count():
+            raise SystemExit(
+                f"All processes need as many devices: this one has {jax.local_device_count()}, all "
+                f"together have {jax.device_count()}"
+            )
         wait_for_all()  # this connects them: later on, one may well be slower than others
     finally:
         os.dup2(terminal, 2)
