@@ -40,7 +40,9 @@ class Batches(keras.utils.PyDataset):
     ):
         # With two workers Keras leaves tf.data's tuning off, whose thread TensorFlow 2.21 otherwise
         # waits for after many an epoch: until 5, 10, 20, 41 or more seconds since its beginning.
-        super().__init__(workers=2)
+        # On other backends Keras 3.15 begins an epoch with what workers had made ready for the one
+        # before, so there the batches are made where they are used.
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         is_joined = isinstance(sequences, Reviews)
         self.reviews = sequences if is_joined else join(sequences, hashed=False)
         self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)

@@ -10,6 +10,7 @@ from tests.conftest import PROJECT
 from tests.test_own_data import write_csv
 
 import numpy as np
+import pytest
 
 BACKENDS = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 SCRIPTS = ["train_lstm.py", "train_naive_bayes_lstm.py"]
@@ -29,6 +30,27 @@ runs = {folder.name: load_run(folder.name) for folder in find_runs(MODELS)}
 np.savez(f"{sys.argv[1]}.npz", **{
     name: run.predict([run.encode(text) for text in texts]) for name, run in runs.items()
 })
+"""
+READ = """
+from sentiment.batches import Batches
+import keras
+import numpy as np
+reviews = [np.full(1 + number % 3, number, np.int32) for number in range(1, 61)]
+model = keras.Sequential(
+    [
+        keras.Input((None,), dtype="int32"),
+        keras.layers.Embedding(61, 1, "zeros", mask_zero=True),
+        keras.layers.GlobalAveragePooling1D(),
+    ]
+)
+# Each time that a review is read, the number of its id grows by one.
+model.compile(keras.optimizers.SGD(1.0), loss=lambda labels, read: -read)
+batches = Batches(reviews, np.zeros(60), 1, shuffle_seed=1)
+for epochs in (1, 2, 3):
+    model.fit(batches, initial_epoch=epochs - 1, epochs=epochs, shuffle=False, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0][1:], epochs, atol=1e-5)
+model.fit(batches, epochs=3, shuffle=False, verbose=0)
+np.testing.assert_allclose(model.get_weights()[0][1:], 6, atol=1e-5)
 """
 
 
@@ -68,3 +90,8 @@ def test_every_backend_trains_and_reads_every_backends_networks(tmp_path):
         assert np.ptp(one) > 1e-3
         for other in others:
             np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fit_reads_each_review_once_an_epoch(backend, tmp_path):
+    run_on(backend, READ, folder=tmp_path)
