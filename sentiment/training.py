@@ -48,6 +48,8 @@ class Run(keras.callbacks.Callback):
             training makes no sense, with status 130 after Ctrl-C.
     """
 
+    async_safe = True  # so that Keras begins a step before it knows the loss of the one before
+
     def __init__(self, script: str, settings: Settings, data: Data):
         super().__init__()
         self.settings = settings
@@ -88,6 +90,7 @@ class Run(keras.callbacks.Callback):
             f"validation, {len(data.x_test):,} for the test, from {data.source}"
         )
         self._warn(checks.check_data(data) + checks.check_device(self.device))
+        self.problems = []
         self.interrupted = self.training = False
         self.handler = None
         if threading.current_thread() is threading.main_thread():
@@ -117,12 +120,15 @@ class Run(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_started = time.perf_counter()
+        # On PyTorch dropout draws from a generator whose state is not the network's.
+        keras.utils.set_random_seed((self.settings.constants["SEED"] + epoch) % 2**32)
 
-    def on_train_batch_end(self, batch, logs=None):
-        if problems := checks.check_loss(logs["loss"]):
-            kept = f"epoch {self.kept['epoch']}" if self.kept else "these steps"
-            self._leave(f"{problems[0]}. {self.folder} has the weights of {kept}", status=1)
+    def on_train_batch_begin(self, batch, logs=None):
+        self._leave_if_loss_explodes()
         self._leave_if_interrupted()
+
+    def on_train_batch_end(self, batch, logs=None):  # Keras may call it in another thread
+        self.problems += checks.check_loss(logs["loss"])
 
     def on_test_begin(self, logs=None):
         # Averaged weights, where the optimizer has any, are those to validate and keep.
@@ -131,7 +137,7 @@ class Run(keras.callbacks.Callback):
         # JAX reuses the memory of what it validates, which must not be that of the averages.
         self.model.set_weights(self.model.get_weights())
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_begin(self, batch, logs=None):
         self._leave_if_interrupted()
 
     def on_test_end(self, logs=None):
@@ -139,6 +145,7 @@ class Run(keras.callbacks.Callback):
         self.model.set_weights(self.trained_weights)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._leave_if_loss_explodes()
         seconds = round(time.perf_counter() - self.epoch_started, 2)
         row = {"epoch": epoch + 1, **logs, "seconds": seconds}
         if (
@@ -222,6 +229,11 @@ class Run(keras.callbacks.Callback):
     def _release_interrupt(self):
         if self.handler is not None:
             signal.signal(signal.SIGINT, self.handler)
+
+    def _leave_if_loss_explodes(self):
+        if self.problems:
+            kept = f"epoch {self.kept['epoch']}" if self.kept else "these steps"
+            self._leave(f"{self.problems[0]}. {self.folder} has the weights of {kept}", status=1)
 
     def _leave_if_interrupted(self):
         if self.interrupted:
