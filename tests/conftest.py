@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import multiprocessing
+import os
+import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from sentiment import reviews, runs
@@ -116,13 +120,33 @@ def assert_readable(run):
             assert path.read_bytes()
 
 
-def run_script(script, *arguments, folder, environment=None):
-    """Run a script in a new process as a user would; return its status, stdout and stderr."""
-    return subprocess.run(
-        [sys.executable, PROJECT / script, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def start_script(script, *arguments, folder, stdout=os.devnull, stderr=os.devnull):
+    """Start a script as a user would, in a process of its own, and return that.
+
+    Where processes can be forked, its parent has imported Keras already, which takes seconds.
+    """
+    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    context.set_forkserver_preload(["tests.conftest"])
+    given = (PROJECT / script, arguments, folder, stdout, stderr)
+    process = context.Process(target=_run_as_main, args=given)
+    process.start()
+    return process
+
+
+def run_script(script, *arguments, folder):
+    """Run a script likewise; return its status, stdout and stderr."""
+    with tempfile.TemporaryDirectory() as output:
+        paths = [Path(output, name) for name in ("stdout", "stderr")]
+        process = start_script(script, *arguments, folder=folder, stdout=paths[0], stderr=paths[1])
+        process.join(timeout=600)
+        return subprocess.CompletedProcess(
+            arguments, process.exitcode, *(path.read_text() for path in paths)
+        )
+
+
+def _run_as_main(script, arguments, folder, *outputs):
+    os.chdir(folder)
+    for number, path in enumerate(outputs, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = [str(script), *map(str, arguments)]
+    runpy.run_path(str(script), run_name="__main__")

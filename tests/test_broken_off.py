@@ -2,7 +2,6 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -12,10 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import train_lstm
 from sentiment import runs
 from sentiment.data import read_package
-from tests.conftest import PROJECT, assert_readable, run_script
+from tests.conftest import PROJECT, assert_readable, run_script, start_script
 from tests.test_own_data import write_csv
 
 import keras
@@ -23,7 +21,7 @@ import numpy as np
 import pytest
 
 ARGUMENTS = ["--data", "own.csv", "--epochs", "3", "--batch-size", "16", "--maximum-tokens", "20"]
-ARGUMENTS += ["--vocabulary-size", "500", "--lstm-units", "8"]
+ARGUMENTS += ["--vocabulary-size", "500", "--lstm-units", "8", "--no-word-vectors"]
 KILLS = 20
 
 
@@ -58,22 +56,10 @@ def assert_same(run, other):
     assert sorted(path.name for path in run.iterdir()) == names
 
 
-def train_in_this_process(folder, arguments):
-    os.chdir(folder)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.argv = ["train_lstm.py", *arguments]
-    train_lstm.main()
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start quickly")
 def test_a_killed_training_goes_on_as_if_it_had_not_been(folder):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["train_lstm"])
-
     def start(*arguments):
-        process = context.Process(target=train_in_this_process, args=(folder, arguments))
-        process.start()
-        return process
+        return start_script("train_lstm.py", *arguments, folder=folder)
 
     started = time.monotonic()
     start(*ARGUMENTS, "--name", "timed").join()
@@ -144,15 +130,17 @@ def test_a_run_that_is_being_trained_is_left_alone(folder):
     shutil.rmtree(folder / "models" / "busy")
 
 
-@pytest.mark.parametrize("kilobytes", [64, 300])
-def test_a_disk_that_is_really_full(kilobytes, folder, disk):
+@pytest.mark.parametrize(("kilobytes", "first"), [(64, "cache"), (64, "models"), (300, "models")])
+def test_a_disk_that_is_really_full(kilobytes, first, folder, disk):
     disk, remount = disk
     remount(f"size={kilobytes}k")
     (disk / "own.csv").symlink_to(folder / "own.csv")
+    if first == "models":
+        (disk / "cache").symlink_to(folder / "cache")
     done = run_script("train_lstm.py", *ARGUMENTS, "--name", "full", folder=disk)
     assert done.returncode == 1
     message = done.stderr.splitlines()[-1]
-    assert message.startswith("Can't write ") and "No space left on device" in message
+    assert message.startswith(f"Can't write {first}") and "No space left on device" in message
     assert "Traceback" not in done.stderr
     run = disk / "models" / "full"
     assert_readable(run)

@@ -14,7 +14,7 @@ import predict
 from sentiment.data import load_data, read_package
 from sentiment.runs import load_run
 from sentiment.words import encode, encode_anew, find_words, split_words
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, run_script
 from tests.test_own_data import write_csv, write_folder
 
 import keras
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     write_folder(folder / "own", texts, labels)
     write_keras_files(folder, texts, labels)
     # Keras checks the hash of what it downloads, so its download is replaced.
-    code = (
+    (folder / "train.py").write_text(
         "import sys; from keras.src.datasets import imdb; "
         "imdb.get_file = lambda fname, **_: fname; "
         "sys.argv[0] = sys.argv.pop(1) + '.py'; __import__(sys.argv[0][:-3]).main()"
@@ -55,14 +55,7 @@ def folder(tmp_path_factory):
         arguments += ["--lstm-units", "8", "--epochs", "1", "--batch-size", "100"]
         arguments += ["--no-word-vectors"]  # these take seconds
         script = f"train_{name.rpartition('_')[0]}"
-        done = subprocess.run(
-            [sys.executable, "-c", code, script, "--data", source, *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = run_script(folder / "train.py", script, "--data", source, *arguments, folder=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -116,7 +109,9 @@ def test_words_as_spelled_are_the_words_that_are_encoded(text):
 
 
 @pytest.mark.parametrize("name", DATA_OF_RUNS)
-def test_raw_text_gives_the_probabilities_of_the_training_data_path(folder, name, monkeypatch):
+def test_raw_text_gives_the_probabilities_of_the_training_data_path(
+    folder, name, monkeypatch, run_predict
+):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(imdb, "get_file", lambda fname, **_: fname)
     constants = json.loads((folder / "models" / name / "run.json").read_text())["constants"]
@@ -126,18 +121,15 @@ def test_raw_text_gives_the_probabilities_of_the_training_data_path(folder, name
     ids = {word: i for i, word in enumerate(data.vocabulary)}
     text_of = {encode(text, ids)[-30:].tobytes(): text for text in read_package()[0]}
     lines = [text_of[sequence.tobytes()].replace("\n", " ") for sequence in sequences]
-    done = subprocess.run(
-        [sys.executable, PROJECT / "predict.py", "--run", name, "--format", "json"],
-        input="\n".join(lines).encode(),
-        capture_output=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    (folder / "reviews.txt").write_text("\n".join(lines))
+    arguments = ["--run", name, "--file", "reviews.txt", "--format", "json"]
+    status, output, message = run_predict(*arguments)
+    assert status == 0, message
     model = keras.saving.load_model(folder / "models" / name / "model.keras")
     padding = "post" if constants["MASK_PADDING"] else "pre"
     padded = keras.utils.pad_sequences(sequences, 30, padding=padding)
     expected = model.predict(padded, verbose=0)[:, 0]
-    predicted = [row["probability"] for row in read_rows(done.stdout)]
+    predicted = [row["probability"] for row in read_rows(output)]
     np.testing.assert_allclose(predicted, expected, atol=1e-6, rtol=0)
 
 
@@ -274,6 +266,19 @@ def test_explanation_follows_the_reading(tmp_path, name, run_predict, monkeypatc
     for probability, start in ((after[2], "Not a great"), (after[-1], review)):
         (row,) = read_rows(run_predict("--run", name, "--format", "json", start)[1])
         assert probability == f"{row['probability']:.0%}"
+
+
+def test_reviews_come_through_a_pipe(folder, run_predict):
+    reviews = ["a wonderful film", "an awful waste"]
+    done = subprocess.run(
+        [sys.executable, PROJECT / "predict.py", "--run", "lstm_csv", "--format", "json"],
+        cwd=folder,
+        input="\n".join(reviews),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    expected = run_predict("--run", "lstm_csv", "--format", "json", *reviews)[1]
+    assert read_rows(done.stdout) == read_rows(expected)
 
 
 def test_a_terminal_shows_colours_unless_it_is_asked_not_to(folder):
