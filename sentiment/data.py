@@ -122,7 +122,7 @@ def split(hashes: np.ndarray, labels: np.ndarray, sizes: list[int]) -> list[np.n
 
 
 def _read(source: str):
-    """Return a source's name, its test part's name, and what stands in `OwnData`."""
+    """Return a source's name, its test part's name, and the first four fields of `Encoded`."""
     if source != "imdb-package":
         try:
             read = _wait_while_progressing(_read_keras)
@@ -144,8 +144,9 @@ def _read(source: str):
 
 def _read_own(source):
     own = own_data.read(source)
+    name = Path(source.partition("?")[0]).resolve().name
     test_name = "reviews of its test part" if own.is_test.any() else "held-out reviews"
-    return own.name, test_name, own.reviews, own.labels, own.is_test, own.words
+    return name, test_name, own.reviews, own.labels, own.is_test, own.words
 
 
 def _rank_again(reviews, words):

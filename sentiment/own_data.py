@@ -10,11 +10,10 @@ import json
 import os
 import pickle
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from sentiment.reviews import Reviews, encode_once, join
+from sentiment.reviews import Encoded, encode_once, join
 from sentiment.words import SPECIAL_WORDS, START
 
 import numpy as np
@@ -29,23 +28,7 @@ FEW_REVIEWS = 1_000
 RARE_LABEL = 0.2
 
 
-@dataclass(frozen=True)
-class OwnData:
-    """Labelled reviews, whose tokens are numbers of words.
-
-    ``labels`` are 1 for a positive review; ``is_test`` says whether a review is of the test part,
-    and ``words`` is the word of each number. Ids that are no words come first in it, alone where
-    the words are not known.
-    """
-
-    name: str
-    reviews: Reviews
-    labels: np.ndarray
-    is_test: np.ndarray
-    words: list[str]
-
-
-def read(source: str) -> OwnData:
+def read(source: str) -> Encoded:
     """Read labelled reviews, say what is odd about them, and leave out the empty ones.
 
     Args:
@@ -70,6 +53,8 @@ def read(source: str) -> OwnData:
             data = _read_npz(path)
         else:
             raise ValueError("it is no folder, .csv or .npz file")
+        if data.empty:
+            print(f"Data: {data.empty:,} empty reviews are left out")
         for part in (False, True):
             if not part or data.is_test.any():
                 chosen = data.is_test == part
@@ -114,11 +99,7 @@ def _encode(path, fingerprint, texts, size):
         except OSError as error:  # the others are of the cache
             raise ValueError(error.strerror) from None
 
-    encoded = encode_once(path, fingerprint, read(), size)
-    if encoded.empty:
-        print(f"Data: {encoded.empty:,} empty reviews are left out")
-    name = path.resolve().name
-    return OwnData(name, encoded.reviews, encoded.labels, encoded.is_test, encoded.words)
+    return encode_once(path, fingerprint, read(), size)
 
 
 def _list_folder(path):
@@ -225,17 +206,15 @@ def _read_npz(path):
     if words and max(max(ranks, default=0) for ranks in [*x, *x_test]) > len(words):
         raise ValueError(f"it holds ranks of words that {index.name} beside it doesn't know")
     kept = [i for i, ranks in enumerate([*x, *x_test]) if len(ranks)]
-    if len(kept) < len(x) + len(x_test):
-        print(f"Data: {len(x) + len(x_test) - len(kept):,} empty reviews are left out")
     if not kept:
         raise ValueError("all its reviews are empty")
     sequences = [np.concatenate([[START], r + shift]).astype(np.int32) for r in [*x, *x_test]]
-    return OwnData(
-        path.name,
-        join([sequences[i] for i in kept]),
-        np.append(y, y_test)[kept],
-        np.arange(len(sequences))[kept] >= len(x),
-        [*SPECIAL_WORDS, *(words or ())],
+    return Encoded(
+        reviews=join([sequences[i] for i in kept]),
+        labels=np.append(y, y_test)[kept],
+        is_test=np.arange(len(sequences))[kept] >= len(x),
+        words=[*SPECIAL_WORDS, *(words or ())],
+        empty=len(sequences) - len(kept),
     )
 
 

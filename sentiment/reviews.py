@@ -106,7 +106,10 @@ def choose_evenly(sequence: Sequence, most: int) -> list:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Labelled reviews, whose tokens are numbers of words."""
+    """Labelled reviews, whose tokens are numbers of words.
+
+    Ids that are no words come first in ``words``, alone where the words are not known.
+    """
 
     reviews: Reviews
     labels: np.ndarray  # float32, 1 for a positive review
@@ -116,7 +119,7 @@ class Encoded:
 
 
 def encode_once(path: Path, fingerprint: list, texts: Iterator, size: int) -> Encoded:
-    """Return labelled texts as `Reviews`, which are kept in ``cache/`` and encoded only once.
+    """Return labelled texts as word ids, which are kept in ``cache/`` and encoded only once.
 
     Of the texts, one at a time is in memory.
 
