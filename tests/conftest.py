@@ -25,7 +25,7 @@ collect_ignore = (
 )
 
 
-# The files with the longest tests come first, so that at the end both processes have work.
+# The files with the longest tests come first, so that at the end all processes have work.
 LONGEST = ("test_broken_off", "test_predict", "test_training", "test_export", "test_backends")
 
 

@@ -95,3 +95,16 @@ def test_every_backend_trains_and_reads_every_backends_networks(tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fit_reads_each_review_once_an_epoch(backend, tmp_path):
     run_on(backend, READ, folder=tmp_path)
+
+
+@pytest.mark.parametrize("script", ["train_lstm.py", "predict.py", "plot_history.py"])
+def test_a_backend_that_is_not_there_is_said_in_one_line(script):
+    done = subprocess.run(
+        [sys.executable, PROJECT / script, "--help"],
+        env={**os.environ, "KERAS_BACKEND": "nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Keras can't be used: ") and "nowhere" in line

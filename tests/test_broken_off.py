@@ -126,7 +126,7 @@ def test_a_run_that_is_being_trained_is_left_alone(folder):
     lock.close()
     assert done.returncode == 1
     busy = Path("models", "busy")
-    assert done.stderr.splitlines()[-1] == f"{busy} is being trained by another process"
+    assert done.stderr == f"{busy} is being trained by another process\n"
     shutil.rmtree(folder / "models" / "busy")
 
 
@@ -139,9 +139,8 @@ def test_a_disk_that_is_really_full(kilobytes, first, folder, disk):
         (disk / "cache").symlink_to(folder / "cache")
     done = run_script("train_lstm.py", *ARGUMENTS, "--name", "full", folder=disk)
     assert done.returncode == 1
-    message = done.stderr.splitlines()[-1]
+    (message,) = done.stderr.splitlines()
     assert message.startswith(f"Can't write {first}") and "No space left on device" in message
-    assert "Traceback" not in done.stderr
     run = disk / "models" / "full"
     assert_readable(run)
     remount("size=100m")

@@ -231,9 +231,8 @@ def test_a_host_that_never_answers_is_given_up(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         finished = load_in_new_process(tmp_path, server.getsockname()[1], seconds=1)
     assert finished.returncode == 1
-    message = finished.stderr.splitlines()[-1]
+    (message,) = finished.stderr.splitlines()
     assert "keras.datasets.imdb can't be had: no progress for 1 seconds" in message
-    assert "Traceback" not in finished.stderr
 
 
 def test_a_damaged_cache_is_no_data(tmp_path):
@@ -245,6 +244,5 @@ def test_a_damaged_cache_is_no_data(tmp_path):
     finished = load_in_new_process(tmp_path, refusing_port, seconds=20)
     assert finished.returncode == 1
     assert "seems to be incomplete" in finished.stdout
-    message = finished.stderr.splitlines()[-1]
+    (message,) = finished.stderr.splitlines()
     assert message.startswith("keras.datasets.imdb can't be had: ")
-    assert "Traceback" not in finished.stderr

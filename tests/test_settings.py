@@ -113,8 +113,6 @@ def test_a_fraction_edited_to_a_whole_number_stays_a_fraction():
 def test_bad_usage_of_the_real_script(tmp_path):
     finished = run_script("train_lstm.py", "--epochs", "0", folder=tmp_path)
     assert finished.returncode == 2
-    assert finished.stderr.splitlines()[-1].startswith(
-        "train_lstm.py: --epochs must be a whole number from 1"
-    )
-    assert "Traceback" not in finished.stderr
+    (message,) = finished.stderr.splitlines()
+    assert message.startswith("train_lstm.py: --epochs must be a whole number from 1")
     assert list(tmp_path.iterdir()) == []
