@@ -3,9 +3,17 @@
 import contextlib
 import os
 
+# TensorFlow reports missing GPU libraries on every machine without a GPU; the scripts say
+# themselves which device they use.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 
 @contextlib.contextmanager
-def _without_stderr():
+def quiet_imports():
+    """Keep from the terminal what TensorFlow 2.21 reports before it reads how much to report."""
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3":
+        yield
+        return
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -16,11 +24,8 @@ def _without_stderr():
         os.close(nowhere)
 
 
-# TensorFlow reports missing GPU libraries on every machine without a GPU; the scripts say
-# themselves which device they use. Version 2.21 reports some before it reads how much to report.
-is_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
 try:
-    with _without_stderr() if is_quiet else contextlib.nullcontext():
+    with quiet_imports():
         import keras  # noqa: F401
 except (ImportError, ValueError) as error:
     raise SystemExit(

@@ -1,5 +1,6 @@
 """A training as it is recorded: what is written when, and what it is stopped for."""
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -11,7 +12,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sentiment import checks, runs
+from sentiment import checks, quiet_imports, runs
 from sentiment.checkpoints import restore, write_checkpoint
 from sentiment.data import Data
 from sentiment.devices import alone, describe_device, from_first, is_first
@@ -20,6 +21,10 @@ from sentiment.settings import Settings
 
 import keras
 import numpy as np
+
+# Where TensorFlow is installed, a training imports it on every backend.
+with quiet_imports(), contextlib.suppress(ImportError):
+    import tensorflow  # noqa: F401
 
 REVIEWS_HASHED_WHOLE = 1_000_000  # of more, what tells them apart is enough
 
