@@ -26,6 +26,7 @@ except ImportError:  # Windows
 
 CACHE = Path("cache")
 FORMAT = 1  # of the cache: another one is not read
+UNUSABLE = (OSError, EOFError, ValueError, KeyError, TypeError)  # how reading a cache may fail
 SECONDS_BETWEEN_REPORTS = 0.2
 
 
@@ -138,9 +139,11 @@ def encode_once(path: Path, fingerprint: list, texts: Iterator, size: int) -> En
     unfinished = CACHE / f".unfinished-{folder.name}"
     fingerprint = [FORMAT, *fingerprint]
     try:
+        with contextlib.suppress(*UNUSABLE):
+            return _read(folder, fingerprint)
         CACHE.mkdir(exist_ok=True)
-        with _lock(CACHE):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with _lock(CACHE / f".lock-{folder.name}"):
+            with contextlib.suppress(*UNUSABLE):  # another process may have written it
                 return _read(folder, fingerprint)
             shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
             try:
@@ -158,18 +161,13 @@ def encode_once(path: Path, fingerprint: list, texts: Iterator, size: int) -> En
 
 
 @contextlib.contextmanager
-def _lock(folder):
+def _lock(path):
     """Have other processes wait, which may be about to write the same."""
-    if fcntl is None:
+    with path.open("w") as file:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def _write(folder, fingerprint, texts, report):
@@ -191,33 +189,44 @@ def _write(folder, fingerprint, texts, report):
             labels.append(label)
             tests.append(is_test)
     report(completed=at)
-    (folder / "words").write_bytes("\n".join([*SPECIAL_WORDS, *numbers]).encode())
+    words = [*SPECIAL_WORDS, *numbers]
+    (folder / "words").write_bytes("\n".join(words).encode())
     arrays = {"offsets": np.cumsum(lengths), "hashes": hashes, "labels": labels, "tests": tests}
     for name, values in arrays.items():
         np.save(folder / name, np.asarray(values))
-    (folder / "about.json").write_text(json.dumps({"fingerprint": fingerprint, "empty": empty}))
+    about = {"fingerprint": fingerprint, "words": len(words), "empty": empty}
+    (folder / "about.json").write_text(json.dumps(about))
+    for path in folder.iterdir():  # or after a power cut there may be nothing in them
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _read(folder, fingerprint):
     """Return what is in the cache.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: if that is nothing, or something else.
+        UNUSABLE: if that is nothing, or something else.
     """
     about = json.loads((folder / "about.json").read_text())
+    words = (folder / "words").read_bytes().decode().split("\n")
     offsets, hashes, labels, tests = (
         np.load(folder / f"{name}.npy", mmap_mode="r")
         for name in ("offsets", "hashes", "labels", "tests")
     )
     tokens = np.memmap(folder / "tokens", np.int32, "r") if offsets[-1] else np.empty(0, np.int32)
-    if about["fingerprint"] != fingerprint or len(tokens) != offsets[-1]:
+    is_whole = (
+        len(words) == about["words"]
+        and len(tokens) == offsets[-1]
+        and len(hashes) == len(labels) == len(tests) == len(offsets) - 1
+    )
+    if about["fingerprint"] != fingerprint or not is_whole:
         raise ValueError("it is not of these reviews")
     return Encoded(
         # As memory maps these would make a memory map of each review, which is slow.
         reviews=Reviews(*map(np.asarray, (tokens, offsets, hashes)), np.arange(len(labels))),
         labels=np.array(labels),
         is_test=np.array(tests, dtype=bool),
-        words=(folder / "words").read_bytes().decode().split("\n"),
+        words=words,
         empty=about["empty"],
     )
 

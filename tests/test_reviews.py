@@ -33,6 +33,10 @@ def count_encoded(monkeypatch):
     return split
 
 
+def list_cache():
+    return [path for path in reviews.CACHE.iterdir() if not path.name.startswith(".lock-")]
+
+
 def test_the_cache_holds_the_words_of_each_review(own):
     path, texts = own
     data = own_data.read(str(path))
@@ -55,7 +59,14 @@ def test_reviews_are_encoded_once_and_again_when_they_change(own, monkeypatch):
         file.write("one more,positive\n")
     load_data(str(path), 2_000, 100)
     assert len(split) == 2 * len(texts) + 1
-    assert len(list(reviews.CACHE.iterdir())) == 1
+    assert len(list_cache()) == 1
+
+
+def test_what_is_encoded_is_read_without_waiting(own, monkeypatch):
+    path, _ = own
+    expected = describe(load_data(str(path), 2_000, 100))
+    monkeypatch.setattr(reviews, "_lock", lambda _: pytest.fail("it waits"))
+    assert describe(load_data(str(path), 2_000, 100)) == expected
 
 
 def test_a_changed_file_in_a_folder_is_noticed(tmp_path, monkeypatch):
@@ -70,12 +81,17 @@ def test_a_changed_file_in_a_folder_is_noticed(tmp_path, monkeypatch):
     assert len(split) == 80
 
 
-@pytest.mark.parametrize("name", ["tokens", "offsets.npy", "labels.npy", "about.json"])
-def test_a_damaged_cache_is_made_anew(own, monkeypatch, name):
+@pytest.mark.parametrize("kept", [0, 0.99])
+@pytest.mark.parametrize(
+    "name",
+    ["tokens", "words", "offsets.npy", "hashes.npy", "labels.npy", "tests.npy", "about.json"],
+)
+def test_a_damaged_cache_is_made_anew(own, monkeypatch, name, kept):
     path, texts = own
     expected = describe(load_data(str(path), 2_000, 100))
     (file,) = reviews.CACHE.glob(f"*/{name}")
-    file.write_bytes(file.read_bytes()[:-5])
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
     split = count_encoded(monkeypatch)
     assert describe(load_data(str(path), 2_000, 100)) == expected
     assert len(split) == len(texts)
@@ -87,7 +103,7 @@ def test_what_breaks_off_leaves_nothing(own, monkeypatch):
         file.write("one more,neither\n")
     with pytest.raises(SystemExit, match="has the label 'neither'"):
         own_data.read(str(path))
-    assert list(reviews.CACHE.iterdir()) == []
+    assert list_cache() == []
 
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -96,7 +112,7 @@ def test_what_breaks_off_leaves_nothing(own, monkeypatch):
     path.write_text(path.read_text().replace("neither", "positive"))
     with pytest.raises(SystemExit, match=r"Can't write .*own\.csv-.*: No space left on device$"):
         own_data.read(str(path))
-    assert list(reviews.CACHE.iterdir()) == []
+    assert list_cache() == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(own, monkeypatch):
