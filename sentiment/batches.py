@@ -50,8 +50,11 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.front_padded_to = front_padded_to
-        compiles = keras.backend.backend() == "jax"
-        self.rounding = -(-self.lengths.max() // LENGTHS_TO_COMPILE) if compiles else 1
+        self.rounding = 1
+        if keras.backend.backend() == "jax":
+            # A power of two, so that other reviews come in much the same lengths.
+            power = 1 << int(self.lengths.max() - 1).bit_length()
+            self.rounding = max(power // LENGTHS_TO_COMPILE, 1)
         self.epoch = epoch
         self.devices = 1 if labels is None else count_devices()
         self._plan_epoch()

@@ -66,6 +66,11 @@ def test_a_backend_that_compiles_each_length_sees_few(data, monkeypatch):
         assert len({tokens for _, tokens in shapes}) <= 8
         assert sum(rows * tokens for rows, tokens in shapes) < 1.25 * sum(map(len, data.x_train))
         batches.on_epoch_end()
+    lengths = set()
+    for longest in range(129, 513, 16):
+        sequences = [np.ones(length, np.int32) for length in range(1, longest + 1)]
+        lengths |= {x.shape[1] for (x,) in Batches(sequences, None, 1)}
+    assert len(lengths) <= 12
 
 
 def test_predictions_come_in_the_order_of_the_reviews():
