@@ -10,6 +10,7 @@ import os
 import pickle
 import platform
 import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -44,18 +45,16 @@ def on_all_devices(main):
     Raises:
         SystemExit: as ``main``, and with status 2 after one line for variables that can't be used.
     """
-    if any(name in os.environ for name in VARIABLES):
-        _join_processes(*_read_variables())
-    if keras.backend.backend() == "jax" and jax.device_count() > 1:
-        keras.distribution.set_distribution(
-            keras.distribution.DataParallel(auto_shard_dataset=False)
-        )
-    if count_processes() == 1:
+    if not any(name in os.environ for name in VARIABLES):
+        _share_batches()
         main()
         return
-    if not is_first():
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it is open to the end
+    variables = _read_variables()
     try:
+        _join_processes(*variables)
+        _share_batches()
+        if not is_first():
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it is open to the end
         main()
         wait_for_all()
     except KeyboardInterrupt:
@@ -171,7 +170,24 @@ def _read_variables():
     raise SystemExit(2)
 
 
+def _share_batches():
+    if keras.backend.backend() == "jax" and jax.device_count() > 1:
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(auto_shard_dataset=False)
+        )
+
+
 def _join_processes(address, processes, process):
+    host, _, port = address.rpartition(":")
+    own_host = host if host == "localhost" else ""  # otherwise other machines could reach it too
+    if process == 0:
+        try:
+            socket.create_server((own_host, int(port))).close()
+        except (OSError, OverflowError) as error:  # JAX would crash
+            reason = getattr(error, "strerror", None) or error
+            raise SystemExit(
+                f"The port of {VARIABLES[0]}={address} can't be used: {reason}"
+            ) from None
     # JAX aborts the process where another one is lost or doesn't come, after a page of addresses.
     terminal = os.dup(2)
     message = (
@@ -195,8 +211,7 @@ def _join_processes(address, processes, process):
             process,
             initialization_timeout=START_SECONDS,
             heartbeat_timeout_seconds=LOST_SECONDS,
-            # Otherwise other machines could reach it too.
-            coordinator_bind_address=address if address.startswith("localhost:") else None,
+            coordinator_bind_address=f"{own_host}:{port}" if own_host else None,
         )
         if jax.device_count() != processes * jax.local_device_count():
             raise SystemExit(

@@ -41,7 +41,6 @@ sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 HOST_DEVICES = "--xla_force_host_platform_device_count"
-COMMAND = [sys.executable, "-c", CODE]
 
 
 @pytest.fixture
@@ -50,14 +49,16 @@ def start(tmp_path):
     texts, labels = read_package()
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+        port = free.getsockname()[1]
     started = []
 
-    def run(*arguments, process=None, processes=2, start_seconds=45, flags=""):
+    def run(*arguments, process=None, processes=2, start_seconds=45, flags="", port=port):
         folder = tmp_path / str(process or 0)
         folder.mkdir(exist_ok=True)
         write_csv(folder / "own.csv", texts[::83], labels[::83])
-        variables = dict(zip(devices.VARIABLES, (address, processes, process), strict=True))
+        variables = dict(
+            zip(devices.VARIABLES, (f"localhost:{port}", processes, process), strict=True)
+        )
         started.append(
             subprocess.Popen(
                 [
@@ -73,6 +74,7 @@ def start(tmp_path):
                 env={
                     **os.environ,
                     "KERAS_BACKEND": "jax",
+                    "JAX_PLATFORMS": "cpu",
                     "PYTHONPATH": str(PROJECT),
                     "XLA_FLAGS": flags,
                     **({} if process is None else {k: str(v) for k, v in variables.items()}),
@@ -146,6 +148,18 @@ def test_a_process_that_never_comes_is_waited_for_a_while(start, process):
     _, errors, status = end(start(process=process, start_seconds=3), 60)
     (said,) = errors
     assert said.startswith("Not all 2 processes came within 3 seconds.") and status == 1
+
+
+@needs_jax
+def test_a_port_that_is_taken_is_said_in_one_line(start):
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        _, errors, status = end(start(process=0, port=port), 60)
+    (said,) = errors
+    assert said.startswith(f"The port of {devices.VARIABLES[0]}=localhost:{port} can't be used: ")
+    assert status == 1
 
 
 @pytest.mark.parametrize(
