@@ -236,12 +236,13 @@ class Run(keras.callbacks.Callback):
             signal.signal(signal.SIGINT, self.handler)
 
     def _leave_if_loss_explodes(self):
-        if self.problems:
+        # Of several processes only the first leaves: the steps that it has begun need the others.
+        if self.problems and is_first():
             kept = f"epoch {self.kept['epoch']}" if self.kept else "these steps"
             self._leave(f"{self.problems[0]}. {self.folder} has the weights of {kept}", status=1)
 
     def _leave_if_interrupted(self):
-        if self.interrupted:
+        if self.interrupted and is_first():
             script, epochs = self.state["script"], len(self.history)
             self._leave(
                 f"stopped after {epochs} of {self.settings.constants['EPOCHS']} epochs. To go on: "
@@ -253,9 +254,7 @@ class Run(keras.callbacks.Callback):
 
     def _leave(self, message, status):
         """End the process, leaving a network and, if there is a history, its plot."""
-        if not is_first():
-            pass
-        elif self.kept:
+        if self.kept:
             self._draw(f"{self.folder.name}, unfinished: {len(self.history)} epochs")
         elif self.training:
             self.kept_weights = self.model.get_weights()
