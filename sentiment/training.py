@@ -117,6 +117,7 @@ class Run(keras.callbacks.Callback):
                 self.kept_weights = restore(self.model, self.arrays)
             except ValueError as error:
                 raise SystemExit(f"{self.folder} can't be resumed: {error}") from None
+            del self.arrays
         else:
             self.kept_weights = None
             self.folder = from_first(self._take_folder)

@@ -9,6 +9,7 @@ from sentiment.data import read_package
 from tests.conftest import PROJECT
 from tests.test_own_data import write_csv
 
+import keras
 import numpy as np
 import pytest
 
@@ -21,6 +22,13 @@ import runpy, sys
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+# The same, as if the process were killed after its first epoch.
+BREAK_OFF = f"""
+import os
+from sentiment.training import Run
+end = Run.on_epoch_end
+Run.on_epoch_end = lambda *arguments: (end(*arguments), os._exit(0))
+{TRAIN}"""
 PREDICT = """
 from sentiment.data import read_package
 from sentiment.runs import MODELS, find_runs, load_run
@@ -52,6 +60,10 @@ for epochs in (1, 2, 3):
 model.fit(batches, epochs=3, shuffle=False, verbose=0)
 np.testing.assert_allclose(model.get_weights()[0][1:], 6, atol=1e-5)
 """
+
+
+def read_history(run):
+    return [row.rsplit(",", 1)[0] for row in (run / "history.csv").read_text().splitlines()]
 
 
 def run_on(backend, code, *arguments, folder):
@@ -95,6 +107,23 @@ def test_every_backend_trains_and_reads_every_backends_networks(tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fit_reads_each_review_once_an_epoch(backend, tmp_path):
     run_on(backend, READ, folder=tmp_path)
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "tensorflow"])
+def test_others_than_tensorflow_go_on_exactly_too(backend, tmp_path):
+    texts, labels = read_package()
+    write_csv(tmp_path / "own.csv", texts[::100], labels[::100])
+    script = str(PROJECT / "train_lstm.py")
+    two = [script, *ARGUMENTS, "--epochs", "2", "--batch-size", "8"]
+    run_on(backend, TRAIN, *two, "--name", "unbroken", folder=tmp_path)
+    run_on(backend, BREAK_OFF, *two, "--name", "broken", folder=tmp_path)
+    runs = [tmp_path / "models" / name for name in ("unbroken", "broken")]
+    assert [len(read_history(run)) for run in runs] == [3, 2]
+    run_on(backend, TRAIN, script, "--resume", folder=tmp_path)
+    assert read_history(runs[0]) == read_history(runs[1])
+    weights = (keras.saving.load_model(run / "model.keras").get_weights() for run in runs)
+    for pair in zip(*weights, strict=True):
+        np.testing.assert_array_equal(*pair)
 
 
 @pytest.mark.parametrize("script", ["train_lstm.py", "predict.py", "plot_history.py"])
