@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sentiment.data import SOURCES
 from sentiment.devices import from_first
+from sentiment.own_data import make_printable
 from sentiment.runs import find_finished, find_unfinished
 
 CHOICES = {
@@ -78,7 +79,7 @@ def read_settings(script: dict, arguments: list[str] | None = None) -> Settings:
         if differing := sorted(set(recorded) ^ set(constants)):
             raise SystemExit(
                 f"{like} was made by another version of {file.name}, as one of them has no "
-                f"{differing[0]}"
+                f"{make_printable(differing[0])}"
             )
         options = {**recorded, **options}
     constants = {**constants, **options}
@@ -127,7 +128,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with status 2."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (--help lists all options)\n")
+        self.exit(2, make_printable(f"{self.prog}: {message} (--help lists all options)") + "\n")
 
 
 def _read_comments(path: Path) -> dict[str, str]:

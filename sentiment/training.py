@@ -16,6 +16,7 @@ from sentiment import checks, quiet_imports, runs
 from sentiment.checkpoints import restore, write_checkpoint
 from sentiment.data import Data
 from sentiment.devices import alone, describe_device, from_first, is_first
+from sentiment.own_data import make_printable
 from sentiment.plots import draw_history
 from sentiment.settings import Settings
 
@@ -312,7 +313,7 @@ class Run(keras.callbacks.Callback):
 def _find_differences(then: dict, now: dict) -> list[str]:
     """Say in which of its conditions a training is not the one that it was."""
     return [
-        f"{name} was {then.get(kind, {}).get(name)} and is {value}"
+        make_printable(f"{name} was {then.get(kind, {}).get(name)} and is {value}")
         for kind in (*runs.REPEATED, "device")
         for name, value in now.get(kind, {}).items()
         if then.get(kind, {}).get(name) != value
