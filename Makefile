@@ -36,7 +36,7 @@ bench-quick: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.speed --quick
 
 bench-gpu: $(VENV)/installed-bench-gpu
-	@KERAS_BACKEND=jax $(BIN)/python -m benchmarks.gpu
+	@KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m benchmarks.gpu
 
 $(VENV)/installed: requirements.txt requirements-keras.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and \

@@ -37,7 +37,9 @@ def main():
         print(
             f"{reviews:,} reviews, {path.stat().st_size / 1e9:.2f} GB of text. {describe_device()}"
         )
-        print("\n| | seconds | reviews per second | own memory, MB | mapped, MB | peak, MB |")
+        print(
+            "\n| | seconds | reviews per second | own memory, MB | mapped, MB | peak of both, MB |"
+        )
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
         for stage in ("first time", "next time"):
             command = [sys.executable, "-m", "benchmarks.scale", stage, path]
@@ -71,7 +73,7 @@ def measure(stage, path):
         rate = f"{reviews / seconds:,.0f}" if reviews else ""
         print(f"| {what} | {seconds:.0f} | {rate} | {memory} |", flush=True)
 
-    report("start", 0)
+    report("a new process", 0)
     data = load_data(path, train_lstm.VOCABULARY_SIZE, train_lstm.MAXIMUM_TOKENS)
     reviews = sum(map(len, (data.x_train, data.x_validation, data.x_test)))
     report(f"reading them for the {stage}", reviews)
