@@ -101,7 +101,9 @@ def predict_all(reviews, run, form):
     print_row = {"text": print_text, "csv": print_csv, "json": print_json}[form]
     progress, done, unreadable = None, 0, 0
     if form == "csv":
-        csv.writer(sys.stdout).writerow(["label", "probability", "note", "review"])
+        csv.writer(sys.stdout, lineterminator="\n").writerow(
+            ["label", "probability", "note", "review"]
+        )
     while some := list(itertools.islice(reviews, REVIEWS_AT_A_TIME)):
         if progress is None and len(some) > REVIEWS_WITHOUT_PROGRESS:
             progress = keras.utils.Progbar(None, unit_name="review")
@@ -149,7 +151,9 @@ def print_text(label, probability, note, review):
 
 
 def print_csv(label, probability, note, review):
-    csv.writer(sys.stdout).writerow([label, f"{probability:.8f}", note, review])
+    csv.writer(sys.stdout, lineterminator="\n").writerow(
+        [label, f"{probability:.8f}", note, review]
+    )
 
 
 def print_json(label, probability, note, review):

@@ -11,11 +11,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 @contextlib.contextmanager
 def quiet_imports():
     """Keep from the terminal what TensorFlow 2.21 reports before it reads how much to report."""
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3":
+    try:
+        stderr = os.dup(2)
+    except OSError:  # it is closed
         yield
         return
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":
+        os.dup2(nowhere, 2)
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ def check_data(data: Data) -> list[str]:
 
 def check_device(device: str) -> list[str]:
     """Say whether there is a GPU that is not used."""
-    if not device.startswith("CPU") or not any(Path("/proc/driver/nvidia").glob("gpus/*")):
+    if "CPU: " not in device or not any(Path("/proc/driver/nvidia").glob("gpus/*")):
         return []
     return [f"there is an NVIDIA GPU, but {keras.backend.backend()} sees none"]
 
