@@ -228,7 +228,9 @@ class Run(keras.callbacks.Callback):
     def _interrupt(self, *_):
         self.interrupted = True
         self._release_interrupt()
-        if self.training:
+        if not is_first():
+            print("\nThe first process stops all. Ctrl-C again stops at once.", file=sys.stderr)
+        elif self.training:
             print("\nStopping after this step. Ctrl-C again stops at once.", flush=True)
         else:
             self._leave_if_interrupted()
