@@ -1,7 +1,8 @@
 """A drop-in `keras.layers.LSTM` that trains faster: without a GPU on TensorFlow, with one on JAX.
 
 On JAX, Keras gives cuDNN, NVIDIA's library, only reviews without a mask, and computes all others
-step by step. cuDNN itself can skip what is masked, so here it gets these too.
+step by step. cuDNN itself can skip what is masked, so here it gets these too. Several devices add
+up their gradients once a batch, see `_share_rows`.
 
 Without a GPU, TensorFlow's fused operation `BlockLSTM` runs all steps of a batch without a Python
 or graph loop. Its matrix products are too small to gain from being shared among threads, so the
@@ -67,7 +68,15 @@ class LSTM(keras.layers.LSTM):
                 sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
             return _run_masked_on_cudnn(sequences, initial_state, mask, self.cell)
         if not self._can_run_fused(sequences, mask):
-            return super().inner_loop(sequences, initial_state, mask, training=training)
+            loop = functools.partial(super().inner_loop, training=training)
+            # The cell has drawn what to drop for all rows, not for one device's.
+            if keras.backend.backend() == "jax" and not self.dropout and not self.recurrent_dropout:
+                return _share_rows(
+                    functools.partial(_run_with_weights, loop, self.cell),
+                    [sequences, initial_state, mask],
+                    [variable.value for variable in self.cell.weights],
+                )
+            return loop(sequences, initial_state, mask)
         if training and 0.0 < self.dropout < 1.0:
             # The cell drew this mask before the loop, so the seed is used as in the stock layer.
             sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, tf.newaxis, :]
@@ -209,9 +218,12 @@ def _run_masked_on_cudnn(sequences, initial_state, mask, cell):
     # cuDNN has the same order of gates, transposed kernels, and two biases that it adds.
     parameters = (kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias))
     weights = jnp.concatenate([part.ravel() for part in parameters])
-    arguments = (sequences, *initial_state, weights)
-    arguments = [array.astype(jnp.float32) for array in arguments]
-    last_hidden, last_cell = _run_cudnn(*arguments, jnp.maximum(lengths, 1), cell.units)
+    arrays = [array.astype(jnp.float32) for array in (sequences, *initial_state)]
+    last_hidden, last_cell = _share_rows(
+        functools.partial(_run_cudnn, units=cell.units),
+        [*arrays, jnp.maximum(lengths, 1)],
+        weights.astype(jnp.float32),
+    )
     has_steps = (lengths > 0)[:, None]
     # As in the stock layer on JAX, a review without any step has the state that it began with.
     states = [
@@ -222,36 +234,45 @@ def _run_masked_on_cudnn(sequences, initial_state, mask, cell):
     return last_output, last_output[:, None, :], states
 
 
-def _run_cudnn(sequences, hidden, cell, weights, lengths, units):
-    """Returns the last two states `(batch, units)`; each device takes its own rows of a batch."""
+def _run_cudnn(arrays, weights, units):
+    """Returns the last two states `(batch, units)`."""
+    sequences, hidden, cell, lengths = arrays
+    _, hidden, cell = rnn.lstm(
+        sequences,
+        hidden[None],
+        cell[None],
+        weights,
+        lengths,
+        input_size=sequences.shape[-1],
+        hidden_size=units,
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=False,
+    )
+    return hidden[0], cell[0]
 
-    def run(sequences, hidden, cell, weights, lengths):
-        _, hidden, cell = rnn.lstm(
-            sequences,
-            hidden[None],
-            cell[None],
-            weights,
-            lengths,
-            input_size=sequences.shape[-1],
-            hidden_size=units,
-            num_layers=1,
-            dropout=0.0,
-            bidirectional=False,
-        )
-        return hidden[0], cell[0]
 
+def _run_with_weights(function, layer, arrays, weights):
+    """Calls a function of arrays while the layer's weights have the given values."""
+    with keras.StatelessScope(zip(layer.weights, weights, strict=True)):
+        return function(*arrays)
+
+
+def _share_rows(function, arrays, weights):
+    """Calls a function of a list of arrays, by rows, and of weights; each device gets its own rows.
+
+    Left to itself, XLA adds up the gradients of all devices at each step of the loop instead of
+    once a batch, and gives each device's cuDNN all rows.
+    """
     distribution = keras.distribution.distribution()
     if distribution:
-        rows = jax.sharding.PartitionSpec(distribution.batch_dim_name)
-        whole = jax.sharding.PartitionSpec()
-        run = jax.shard_map(
-            run,
-            mesh=distribution.device_mesh.backend_mesh,
-            in_specs=(rows, rows, rows, whole, rows),
-            out_specs=(rows, rows),
-            check_vma=False,
-        )
-    return run(sequences, hidden, cell, weights, lengths)
+        mesh, dimension = distribution.device_mesh.backend_mesh, distribution.batch_dim_name
+        rows, whole = jax.sharding.PartitionSpec(dimension), jax.sharding.PartitionSpec()
+        if len(arrays[0]) % mesh.shape[dimension] == 0:
+            function = jax.shard_map(
+                function, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
+            )
+    return function(arrays, weights)
 
 
 def _keep_freed_memory():

@@ -1,6 +1,7 @@
-"""What cuDNN is given on JAX, and what is made of its results, with JAX's own reference for it.
+"""The LSTM on JAX, on one device and on several.
 
-That it can be called at all needs a GPU.
+What cuDNN is given and what is made of its results is tested with JAX's own reference for it. That
+it can be called at all needs a GPU.
 """
 
 import os
@@ -32,18 +33,23 @@ def reference(x, h, c, weights, lengths, *, input_size, hidden_size, **options):
                         input_size, hidden_size, 1, 0.0, False)
 
 lstm.rnn = type("", (), {"lstm": staticmethod(reference)})
-lstm.jax = type("", (), {**vars(jax), "default_backend": staticmethod(lambda: "gpu")})
-keras.distribution.set_distribution(
-    keras.distribution.DataParallel(auto_shard_dataset=False) if jax.device_count() > 1 else None)
+lstm.jax = type("", (), {**vars(jax), "default_backend": staticmethod(lambda: sys.argv[1])})
+devices = jax.device_count()
 generator = np.random.default_rng(0)
-x = jnp.asarray(generator.normal(size=(8, 6, 5)), dtype="float32")
+x = generator.normal(size=(8, 6, 5)).astype("float32")
 mask = generator.random((8, 6)) < 0.6
 mask[0] = True
 mask[1] = False
 stock, fast = (kind(7, bias_initializer="normal") for kind in (keras.layers.LSTM, lstm.LSTM))
 stock.build(x.shape), fast.build(x.shape)
 fast.set_weights(stock.get_weights())
-start = [jnp.asarray(generator.normal(size=(8, 7)), dtype="float32") for _ in range(2)]
+start = [generator.normal(size=(8, 7)).astype("float32") for _ in range(2)]
+if devices > 1:
+    distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+    keras.distribution.set_distribution(distribution)
+    rows = jax.NamedSharding(
+        distribution.device_mesh.backend_mesh, jax.sharding.PartitionSpec("batch"))
+    x, start = jax.device_put((x, start), rows)
 
 def run(layer, x, start, variables):
     trainable, fixed = variables, [v.value for v in layer.non_trainable_variables]
@@ -55,22 +61,26 @@ weights = [v.value for v in stock.trainable_variables]
 stock.return_state = fast.return_state = True
 def differentiate(layer):
     function = jax.value_and_grad(lambda *arrays: run(layer, *arrays), argnums=(0, 1, 2))
-    return jax.jit(function)(x, start, weights)
+    compiled = jax.jit(function).lower(x, start, weights).compile()
+    in_loops, _, outside = compiled.as_text().partition("ENTRY")
+    return compiled(x, start, weights), ["all-reduce(" in part for part in (in_loops, outside)]
 
-expected = differentiate(stock)
-assert not calls
-found = differentiate(fast)
-assert calls == [(8 // jax.device_count(), 6, 5)], calls
+expected, sums = differentiate(stock)
+assert sums == [devices > 1, devices > 1] and not calls
+found, sums = differentiate(fast)
+assert sums == [False, devices > 1]
+assert calls == ([(8 // devices, 6, 5)] if sys.argv[1] == "gpu" else []), calls
 for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 """
 
 
 @pytest.mark.parametrize("devices", [1, 4])
-def test_masked_reviews_have_the_results_and_gradients_of_the_stock_layer(devices):
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_masked_reviews_have_the_results_and_gradients_of_the_stock_layer(kind, devices):
     pytest.importorskip("jax")
     subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", CODE, kind],
         env={
             **os.environ,
             "KERAS_BACKEND": "jax",
