@@ -103,7 +103,7 @@ def main():
     groups = group_runs(read_runs(options.runs))
     if not groups:
         raise SystemExit("There is nothing to plot: train first (python train_lstm.py).")
-    note = mark_incomparable(groups)
+    note = make_printable(mark_incomparable(groups))
     describe_differences(groups)
     groups.sort(key=lambda group: _mean(group.measure("validation")), reverse=True)
 
@@ -111,7 +111,9 @@ def main():
         write_csv(groups)
     else:
         print_table(groups, options.markdown)
-    histories = [(label(group), [run.history for run in group.runs]) for group in groups]
+    histories = [
+        (make_printable(label(group)), [run.history for run in group.runs]) for group in groups
+    ]
     write_whole(options.output, lambda path: draw_comparison(histories, note, path))
     print(f"{note}\nPicture: {options.output}".strip(), file=sys.stderr)
 
