@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment.own_data import make_printable
 from sentiment.plots import draw_comparison
 from sentiment.runs import MODELS, PastRun, find_runs, read_run, write_whole
 from sentiment.settings import OneLineParser
+from sentiment.terminal import make_printable
 
 # Constants that make no other network and no other training: the data has its own column.
 NOT_COMPARED = ("NAME", "SEED", "DATA")
@@ -38,9 +38,13 @@ class Group:
         return self.runs[0].record
 
     @property
+    def name(self) -> str:
+        return make_printable(self.runs[0].name)
+
+    @property
     def title(self) -> str:
         seeds = f" ({len(self.runs)} seeds)" if len(self.runs) > 1 else ""
-        return self.runs[0].name + seeds
+        return self.name + seeds
 
     @property
     def constants(self) -> dict:
@@ -52,7 +56,7 @@ class Group:
 
     @property
     def network(self) -> str:
-        script = Path(self.record.get("script", "")).stem
+        script = make_printable(Path(self.record.get("script", "")).stem)
         return script.removeprefix("train_").replace("_", "-").upper() or "unknown"
 
     @property
@@ -61,7 +65,7 @@ class Group:
         if not data:
             return "unknown"
         counts = "{training:,} + {validation:,}, {test:,} tested".format(**data)
-        return f"{data['source']} ({counts})"
+        return make_printable(f"{data['source']} ({counts})")
 
     def measure(self, part: str) -> list[float]:
         """Return the runs' accuracies on the ``validation`` or ``test`` part, as far as known."""
@@ -103,7 +107,7 @@ def main():
     groups = group_runs(read_runs(options.runs))
     if not groups:
         raise SystemExit("There is nothing to plot: train first (python train_lstm.py).")
-    note = make_printable(mark_incomparable(groups))
+    note = mark_incomparable(groups)
     describe_differences(groups)
     groups.sort(key=lambda group: _mean(group.measure("validation")), reverse=True)
 
@@ -111,9 +115,7 @@ def main():
         write_csv(groups)
     else:
         print_table(groups, options.markdown)
-    histories = [
-        (make_printable(label(group)), [run.history for run in group.runs]) for group in groups
-    ]
+    histories = [(label(group), [run.history for run in group.runs]) for group in groups]
     write_whole(options.output, lambda path: draw_comparison(histories, note, path))
     print(f"{note}\nPicture: {options.output}".strip(), file=sys.stderr)
 
@@ -181,7 +183,7 @@ def describe_differences(groups: list[Group]):
                 shown = {"true": "yes", "false": "no", "null": "none"}.get(value, value.strip('"'))
                 differences[key].append(f"{name.lower().replace('_', ' ')} {shown}")
     for group in groups:
-        group.differences = ", ".join(differences[id(group)])
+        group.differences = make_printable(", ".join(differences[id(group)]))
 
 
 def label(group: Group) -> str:
@@ -214,7 +216,6 @@ def print_table(groups: list[Group], markdown: bool):
                 group.differences,
             )
         )
-    rows = [[make_printable(cell) for cell in row] for row in rows]
     if markdown:
         rows.insert(1, ["---"] * len(rows[0]))
         for row in rows:
@@ -242,7 +243,7 @@ def write_csv(groups: list[Group]):
             accuracies += [_mean(values) if values else "", _deviation(values)]
         writer.writerow(
             [
-                group.runs[0].name,
+                group.name,
                 group.network,
                 len(group.runs),
                 group.record.get("parameters", ""),

@@ -57,7 +57,8 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_control_characters_of_a_run_are_not_printed(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("options", [[], ["--markdown"], ["--csv"]])
+def test_control_characters_of_a_run_are_not_printed(options, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "models" / "red\x1b[31m"
     shutil.copytree(PROJECT / runs.MODELS / "lstm", folder)
     record = json.loads((folder / "run.json").read_text())
@@ -66,7 +67,7 @@ def test_control_characters_of_a_run_are_not_printed(tmp_path, monkeypatch, caps
     shutil.copytree(PROJECT / runs.MODELS / "cnn_lstm", tmp_path / "models" / "with other data")
     (tmp_path / "models" / "\x07").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["plot_history.py"])
+    monkeypatch.setattr("sys.argv", ["plot_history.py", *options])
     plot_history.main()
     printed = capsys.readouterr()
     assert "red" in printed.out and "Left out" in printed.err and "not comparable" in printed.err
