@@ -19,10 +19,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import sentiment.lstm  # noqa: F401, Keras then loads networks with the faster LSTM
-from sentiment.own_data import TEXT_COLUMNS, find_column, make_printable
+from sentiment.own_data import TEXT_COLUMNS, find_column
 from sentiment.plots import draw_reading
 from sentiment.runs import load_run, write_whole
 from sentiment.settings import OneLineParser
+from sentiment.terminal import make_printable
 from sentiment.words import START, UNKNOWN, find_words
 
 import keras
@@ -101,9 +102,7 @@ def predict_all(reviews, run, form):
     print_row = {"text": print_text, "csv": print_csv, "json": print_json}[form]
     progress, done, unreadable = None, 0, 0
     if form == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerow(
-            ["label", "probability", "note", "review"]
-        )
+        write_row("label", "probability", "note", "review")
     while some := list(itertools.islice(reviews, REVIEWS_AT_A_TIME)):
         if progress is None and len(some) > REVIEWS_WITHOUT_PROGRESS:
             progress = keras.utils.Progbar(None, unit_name="review")
@@ -151,9 +150,11 @@ def print_text(label, probability, note, review):
 
 
 def print_csv(label, probability, note, review):
-    csv.writer(sys.stdout, lineterminator="\n").writerow(
-        [label, f"{probability:.8f}", note, review]
-    )
+    write_row(label, f"{probability:.8f}", note, review)
+
+
+def write_row(*cells):
+    csv.writer(sys.stdout, lineterminator="\n").writerow(cells)
 
 
 def print_json(label, probability, note, review):

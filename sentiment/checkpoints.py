@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sentiment.own_data import make_printable
+from sentiment.terminal import make_printable
 
 import keras
 import numpy as np

@@ -15,6 +15,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from sentiment.terminal import quiet_libraries
+
 import keras
 import numpy as np
 
@@ -181,13 +183,7 @@ def _join_processes(address, processes, process):
     host, _, port = address.rpartition(":")
     own_host = host if host == "localhost" else ""  # otherwise other machines could reach it too
     if process == 0:
-        try:
-            socket.create_server((own_host, int(port))).close()
-        except (OSError, OverflowError) as error:  # JAX would crash
-            reason = getattr(error, "strerror", None) or error
-            raise SystemExit(
-                f"The port of {VARIABLES[0]}={address} can't be used: {reason}"
-            ) from None
+        _check_port(address, own_host, port)
     # JAX aborts the process where another one is lost or doesn't come, after a page of addresses.
     terminal = os.dup(2)
     message = (
@@ -202,8 +198,7 @@ def _join_processes(address, processes, process):
 
     _join_processes.handler = abort  # C calls it, so it must stay
     ctypes.CDLL(None).signal(signal.SIGABRT, abort)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    try:
+    with quiet_libraries():
         jax.config.update("jax_enable_preemption_service", False)  # it would ignore SIGTERM
         jax.distributed.initialize(
             address,
@@ -219,9 +214,16 @@ def _join_processes(address, processes, process):
                 f"together have {jax.device_count()}"
             )
         wait_for_all()  # this connects them: later on, one may well be slower than others
-    finally:
-        os.dup2(terminal, 2)
     message = LOST
+
+
+def _check_port(address, own_host, port):
+    """Raise SystemExit if the port can't be used: JAX would crash."""
+    try:
+        socket.create_server((own_host, int(port))).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SystemExit(f"The port of {VARIABLES[0]}={address} can't be used: {reason}") from None
 
 
 def _leave(code):

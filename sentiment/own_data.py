@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from sentiment.reviews import Encoded, encode_once, join
+from sentiment.terminal import make_printable
 from sentiment.words import SPECIAL_WORDS, START
 
 import numpy as np
@@ -64,11 +65,6 @@ def read(source: str) -> Encoded:
         reason = getattr(error, "strerror", None) or " ".join(map(str, error.args))
         message = f"The reviews in {name} can't be used: {reason}"
         raise SystemExit(make_printable(message)) from None
-
-
-def make_printable(text: str) -> str:
-    """Return text without what would control a terminal, such as escape sequences."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def find_column(columns: list[str] | None, wanted: str | None, usual: tuple[str, ...]) -> str:

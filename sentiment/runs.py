@@ -13,7 +13,7 @@ import sentiment.naive_bayes  # noqa: F401, Keras then knows the layer in saved 
 from sentiment.batches import predict
 from sentiment.checkpoints import read_checkpoint
 from sentiment.data import SOURCE_NAMES
-from sentiment.own_data import make_printable
+from sentiment.terminal import make_printable
 from sentiment.words import SPECIAL_WORDS, encode
 
 import keras

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sentiment.data import SOURCES
 from sentiment.devices import from_first
-from sentiment.own_data import make_printable
 from sentiment.runs import find_finished, find_unfinished
+from sentiment.terminal import make_printable
 
 CHOICES = {
     "KEEP_WEIGHTS": ("best", "last"),

@@ -12,19 +12,19 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from sentiment import checks, quiet_imports, runs
+from sentiment import checks, runs
 from sentiment.checkpoints import restore, write_checkpoint
 from sentiment.data import Data
 from sentiment.devices import alone, describe_device, from_first, is_first
-from sentiment.own_data import make_printable
 from sentiment.plots import draw_history
 from sentiment.settings import Settings
+from sentiment.terminal import make_printable, quiet_libraries
 
 import keras
 import numpy as np
 
 # Where TensorFlow is installed, a training imports it on every backend.
-with quiet_imports(), contextlib.suppress(ImportError):
+with quiet_libraries(), contextlib.suppress(ImportError):
     import tensorflow  # noqa: F401
 
 REVIEWS_HASHED_WHOLE = 1_000_000  # of more, what tells them apart is enough
@@ -226,11 +226,12 @@ class Run(keras.callbacks.Callback):
         return self.folder
 
     def _interrupt(self, *_):
-        self.interrupted = True
         self._release_interrupt()
         if not is_first():
             print("\nThe first process stops all. Ctrl-C again stops at once.", file=sys.stderr)
-        elif self.training:
+            return
+        self.interrupted = True
+        if self.training:
             print("\nStopping after this step. Ctrl-C again stops at once.", flush=True)
         else:
             self._leave_if_interrupted()
@@ -246,7 +247,7 @@ class Run(keras.callbacks.Callback):
             self._leave(f"{self.problems[0]}. {self.folder} has the weights of {kept}", status=1)
 
     def _leave_if_interrupted(self):
-        if self.interrupted and is_first():
+        if self.interrupted:
             script, epochs = self.state["script"], len(self.history)
             self._leave(
                 f"stopped after {epochs} of {self.settings.constants['EPOCHS']} epochs. To go on: "
