@@ -1,8 +1,6 @@
 """A drop-in `keras.layers.LSTM` that trains faster: without a GPU on TensorFlow, with one on JAX.
 
-On JAX, Keras gives cuDNN, NVIDIA's library, only reviews without a mask, and computes all others
-step by step. cuDNN itself can skip what is masked, so here it gets these too. Several devices add
-up their gradients once a batch, see `_share_rows`.
+The way on JAX is `sentiment.lstm_on_jax`; what follows is for TensorFlow.
 
 Without a GPU, TensorFlow's fused operation `BlockLSTM` runs all steps of a batch without a Python
 or graph loop. Its matrix products are too small to gain from being shared among threads, so the
@@ -20,9 +18,7 @@ import keras
 from keras import ops
 
 if keras.backend.backend() == "jax":
-    import jax
-    import jax.numpy as jnp
-    from jax.experimental import rnn
+    from sentiment import lstm_on_jax
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -63,20 +59,11 @@ class LSTM(keras.layers.LSTM):
         """
         if keras.tree.is_nested(mask):
             mask = mask[0]
-        if self._can_run_masked_on_cudnn(mask):
-            if training and 0.0 < self.dropout < 1.0:
-                sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
-            return _run_masked_on_cudnn(sequences, initial_state, mask, self.cell)
+        if keras.backend.backend() == "jax":
+            loop = super().inner_loop
+            return lstm_on_jax.run(self, loop, sequences, initial_state, mask, training)
         if not self._can_run_fused(sequences, mask):
-            loop = functools.partial(super().inner_loop, training=training)
-            # The cell has drawn what to drop for all rows, not for one device's.
-            if keras.backend.backend() == "jax" and not self.dropout and not self.recurrent_dropout:
-                return _share_rows(
-                    functools.partial(_run_with_weights, loop, self.cell),
-                    [sequences, initial_state, mask],
-                    [variable.value for variable in self.cell.weights],
-                )
-            return loop(sequences, initial_state, mask)
+            return super().inner_loop(sequences, initial_state, mask, training=training)
         if training and 0.0 < self.dropout < 1.0:
             # The cell drew this mask before the loop, so the seed is used as in the stock layer.
             sequences *= self.cell.get_dropout_mask(sequences[:, 0, :])[:, tf.newaxis, :]
@@ -168,22 +155,6 @@ class LSTM(keras.layers.LSTM):
             and "/loop_body" not in f"/{tf.get_current_name_scope()}"
         )
 
-    def _can_run_masked_on_cudnn(self, mask):
-        return (
-            keras.backend.backend() == "jax"
-            and jax.default_backend() == "gpu"
-            and mask is not None
-            and len(mask.shape) == 2
-            and self.activation is keras.activations.tanh
-            and self.recurrent_activation is keras.activations.sigmoid
-            and not self.recurrent_dropout
-            and not self.unroll
-            and not self.go_backwards
-            and not self.return_sequences
-            and self.use_bias
-            and self.use_cudnn is not False
-        )
-
     def __reduce__(self):
         # A pickle holds a saved model, and like it names the stock layer.
         return keras.layers.LSTM._unpickle_model, super().__reduce__()[1]
@@ -195,84 +166,6 @@ class LSTM(keras.layers.LSTM):
 # has no registered name and so keeps naming the stock layer.
 LSTM.__module__ = "keras.layers"
 keras.saving.get_custom_objects()["LSTM"] = LSTM
-
-
-def _run_masked_on_cudnn(sequences, initial_state, mask, cell):
-    """Returns what `keras.layers.RNN.inner_loop` does without `return_sequences`, with JAX.
-
-    Args:
-        sequences: `(batch, steps, features)`.
-        initial_state: two of `(batch, units)`.
-        mask: bool `(batch, steps)`.
-        cell: the layer's cell, whose weights are used.
-    """
-    dtype = sequences.dtype
-    # A masked step carries the state on unchanged, so moving all masked steps behind the others
-    # changes no state.
-    order = jnp.argsort(~mask, axis=1, stable=True)
-    sequences = jnp.take_along_axis(sequences, order[:, :, None], axis=1)
-    lengths = jnp.count_nonzero(mask, axis=1).astype(jnp.int32)
-    kernel, recurrent_kernel, bias = map(
-        ops.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias)
-    )
-    # cuDNN has the same order of gates, transposed kernels, and two biases that it adds.
-    parameters = (kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias))
-    weights = jnp.concatenate([part.ravel() for part in parameters])
-    arrays = [array.astype(jnp.float32) for array in (sequences, *initial_state)]
-    last_hidden, last_cell = _share_rows(
-        functools.partial(_run_cudnn, units=cell.units),
-        [*arrays, jnp.maximum(lengths, 1)],
-        weights.astype(jnp.float32),
-    )
-    has_steps = (lengths > 0)[:, None]
-    # As in the stock layer on JAX, a review without any step has the state that it began with.
-    states = [
-        jnp.where(has_steps, last, initial).astype(initial.dtype)
-        for last, initial in zip((last_hidden, last_cell), initial_state, strict=True)
-    ]
-    last_output = states[0].astype(dtype)
-    return last_output, last_output[:, None, :], states
-
-
-def _run_cudnn(arrays, weights, units):
-    """Returns the last two states `(batch, units)`."""
-    sequences, hidden, cell, lengths = arrays
-    _, hidden, cell = rnn.lstm(
-        sequences,
-        hidden[None],
-        cell[None],
-        weights,
-        lengths,
-        input_size=sequences.shape[-1],
-        hidden_size=units,
-        num_layers=1,
-        dropout=0.0,
-        bidirectional=False,
-    )
-    return hidden[0], cell[0]
-
-
-def _run_with_weights(function, layer, arrays, weights):
-    """Calls a function of arrays while the layer's weights have the given values."""
-    with keras.StatelessScope(zip(layer.weights, weights, strict=True)):
-        return function(*arrays)
-
-
-def _share_rows(function, arrays, weights):
-    """Calls a function of a list of arrays, by rows, and of weights; each device gets its own rows.
-
-    Left to itself, XLA adds up the gradients of all devices at each step of the loop instead of
-    once a batch, and gives each device's cuDNN all rows.
-    """
-    distribution = keras.distribution.distribution()
-    if distribution:
-        mesh, dimension = distribution.device_mesh.backend_mesh, distribution.batch_dim_name
-        rows, whole = jax.sharding.PartitionSpec(dimension), jax.sharding.PartitionSpec()
-        if len(arrays[0]) % mesh.shape[dimension] == 0:
-            function = jax.shard_map(
-                function, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
-            )
-    return function(arrays, weights)
 
 
 def _keep_freed_memory():

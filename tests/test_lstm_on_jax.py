@@ -15,7 +15,7 @@ import pytest
 CODE = """
 import sys
 sys.modules["tensorflow"] = sys.modules["torch"] = None
-from sentiment import lstm
+from sentiment import lstm, lstm_on_jax
 import jax, jax.numpy as jnp, keras, numpy as np
 from jax.experimental import rnn
 
@@ -32,8 +32,8 @@ def reference(x, h, c, weights, lengths, *, input_size, hidden_size, **options):
     return rnn.lstm_ref(x, h, c, one(w), one(r), one(b), one(b2), lengths,
                         input_size, hidden_size, 1, 0.0, False)
 
-lstm.rnn = type("", (), {"lstm": staticmethod(reference)})
-lstm.jax = type("", (), {**vars(jax), "default_backend": staticmethod(lambda: sys.argv[1])})
+lstm_on_jax.rnn = type("", (), {"lstm": staticmethod(reference)})
+lstm_on_jax.jax = type("", (), {**vars(jax), "default_backend": staticmethod(lambda: sys.argv[1])})
 devices = jax.device_count()
 generator = np.random.default_rng(0)
 x = generator.normal(size=(8, 6, 5)).astype("float32")
