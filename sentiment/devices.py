@@ -65,7 +65,7 @@ def on_all_devices(main):
         _leave(stop.code)
     except Exception as error:
         is_lost = any(library in str(error) for library in ("Gloo", "NCCL"))
-        _leave(LOST if is_lost else traceback.format_exc())
+        _leave(f"\n{LOST}" if is_lost else traceback.format_exc())
 
 
 def count_devices() -> int:
@@ -228,8 +228,7 @@ def _check_port(address, own_host, port):
 
 def _leave(code):
     """End this process at once: JAX would wait for the others, who wait for this one."""
-    if isinstance(code, str):
-        print(code, file=sys.stderr)
     sys.stdout.flush()
-    sys.stderr.flush()
+    if isinstance(code, str):
+        print(code, file=sys.stderr, flush=True)
     os._exit(1 if isinstance(code, str) else code or 0)
