@@ -52,20 +52,26 @@ def on_all_devices(main):
         main()
         return
     variables = _read_variables()
+    terminal = os.dup(2)
     try:
-        _join_processes(*variables)
+        _join_processes(*variables, terminal)
         _share_batches()
         if not is_first():
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it is open to the end
         main()
         wait_for_all()
     except KeyboardInterrupt:
-        _leave(130)
+        code = 130
     except SystemExit as stop:
-        _leave(stop.code)
+        code = stop.code
     except Exception as error:
         is_lost = any(library in str(error) for library in ("Gloo", "NCCL"))
-        _leave(f"\n{LOST}" if is_lost else traceback.format_exc())
+        code = f"\n{LOST}" if is_lost else traceback.format_exc()
+    else:
+        return
+    with contextlib.suppress(OSError):  # nobody may read it any more
+        sys.stdout.flush()
+    _leave(code, terminal)
 
 
 def count_devices() -> int:
@@ -179,13 +185,12 @@ def _share_batches():
         )
 
 
-def _join_processes(address, processes, process):
+def _join_processes(address, processes, process, terminal):
     host, _, port = address.rpartition(":")
     own_host = host if host == "localhost" else ""  # otherwise other machines could reach it too
     if process == 0:
         _check_port(address, own_host, port)
     # JAX aborts the process where another one is lost or doesn't come, after a page of addresses.
-    terminal = os.dup(2)
     message = (
         f"Not all {processes} processes came within {START_SECONDS} seconds. Start each of them, "
         f"all with {VARIABLES[0]}={address}, a free port of the first one's machine"
@@ -193,8 +198,7 @@ def _join_processes(address, processes, process):
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def abort(_):
-        os.write(terminal, f"\n{message}\n".encode())
-        os._exit(1)
+        _leave(f"\n{message}", terminal)
 
     _join_processes.handler = abort  # C calls it, so it must stay
     ctypes.CDLL(None).signal(signal.SIGABRT, abort)
@@ -226,9 +230,15 @@ def _check_port(address, own_host, port):
         raise SystemExit(f"The port of {VARIABLES[0]}={address} can't be used: {reason}") from None
 
 
-def _leave(code):
-    """End this process at once: JAX would wait for the others, who wait for this one."""
-    sys.stdout.flush()
+def _leave(code, terminal):
+    """End this process at once: JAX would wait for the others, who wait for this one.
+
+    Where the code is a message it comes last: JAX's threads, which may report the same loss, can
+    write to stderr no more.
+    """
     if isinstance(code, str):
-        print(code, file=sys.stderr, flush=True)
-    os._exit(1 if isinstance(code, str) else code or 0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with contextlib.suppress(OSError):
+            os.write(terminal, f"{code}\n".encode())
+        code = 1
+    os._exit(code or 0)

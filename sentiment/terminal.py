@@ -15,12 +15,7 @@ def quiet_libraries():
 
     TensorFlow 2.21 reports missing GPU libraries before it reads that variable.
     """
-    try:
-        stderr = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":
         os.dup2(nowhere, 2)
     try:

@@ -40,6 +40,19 @@ training.Run.finish = keep
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+# Reports something between the last line and the end, as a thread of JAX may.
+LATE_REPORT = """
+import os
+from sentiment import devices
+leave = os._exit
+def report(code):
+    os.write(2, b"report\\n")
+    leave(code)
+os._exit = report
+def main():
+    raise SystemExit("the last line")
+devices.on_all_devices(main)
+"""
 HOST_DEVICES = "--xla_force_host_platform_device_count"
 
 
@@ -52,7 +65,9 @@ def start(tmp_path):
         port = free.getsockname()[1]
     started = []
 
-    def run(*arguments, process=None, processes=2, start_seconds=45, flags="", port=port):
+    def run(
+        *arguments, process=None, processes=2, start_seconds=45, flags="", port=port, code=CODE
+    ):
         folder = tmp_path / str(process or 0)
         folder.mkdir(exist_ok=True)
         write_csv(folder / "own.csv", texts[::83], labels[::83])
@@ -64,7 +79,7 @@ def start(tmp_path):
                 [
                     sys.executable,
                     "-c",
-                    CODE,
+                    code,
                     str(start_seconds),
                     PROJECT / "train_lstm.py",
                     *ARGUMENTS,
@@ -160,6 +175,12 @@ def test_a_port_that_is_taken_is_said_in_one_line(start):
     (said,) = errors
     assert said.startswith(f"The port of {devices.VARIABLES[0]}=localhost:{port} can't be used: ")
     assert status == 1
+
+
+@needs_jax
+def test_nothing_is_said_after_the_last_line(start):
+    _, errors, status = end(start(process=0, processes=1, code=LATE_REPORT), 60)
+    assert (errors[-1], status) == ("the last line", 1)
 
 
 @pytest.mark.parametrize(
