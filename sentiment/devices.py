@@ -70,7 +70,7 @@ def on_all_devices(main):
     else:
         return
     with contextlib.suppress(OSError):  # nobody may read it any more
-        sys.stdout.flush()
+        sys.__stdout__.flush()
     _leave(code, terminal)
 
 

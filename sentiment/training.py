@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import os
 import platform
 import signal
 import sys
@@ -228,11 +229,13 @@ class Run(keras.callbacks.Callback):
     def _interrupt(self, *_):
         self._release_interrupt()
         if not is_first():
-            print("\nThe first process stops all. Ctrl-C again stops at once.", file=sys.stderr)
+            _say("\nThe first process stops all. Ctrl-C again stops at once.")
             return
         self.interrupted = True
+        # A program that reads what is printed, such as tee, gets the same Ctrl-C.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it is open to the end
         if self.training:
-            print("\nStopping after this step. Ctrl-C again stops at once.", flush=True)
+            _say("\nStopping after this step. Ctrl-C again stops at once.")
         else:
             self._leave_if_interrupted()
 
@@ -264,7 +267,7 @@ class Run(keras.callbacks.Callback):
         elif self.training:
             self.kept_weights = self.model.get_weights()
             runs.write_whole(self.folder / "model.keras", self._save_model)
-        print(f"\n{self.state['script']}: {message}", file=sys.stderr)
+        _say(f"\n{self.state['script']}: {message}")
         raise SystemExit(status)
 
     def _warn(self, problems):
@@ -311,6 +314,11 @@ class Run(keras.callbacks.Callback):
             model = type(self.model).from_config(self.model.get_config())
             model.set_weights(self.kept_weights)
             model.save(path)
+
+
+def _say(message):
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it any more
+        print(message, file=sys.stderr, flush=True)
 
 
 def _find_differences(then: dict, now: dict) -> list[str]:
