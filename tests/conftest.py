@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,9 +78,11 @@ def train(small_data, monkeypatch, tmp_path):
         few = ["--epochs", "2", "--no-word-vectors"]  # these take a second
         monkeypatch.setattr(sys, "argv", [script.__file__, *few, *arguments])
         constants = {name: value for name, value in vars(script).items() if name.isupper()}
+        handler = signal.getsignal(signal.SIGINT)
         try:
             script.main()
         finally:
+            signal.signal(signal.SIGINT, handler)  # one that ends early has no need to do so
             vars(script).update(constants)
         return tmp_path / "models"
 
