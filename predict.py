@@ -23,7 +23,7 @@ from sentiment.own_data import TEXT_COLUMNS, find_column
 from sentiment.plots import draw_reading
 from sentiment.runs import load_run, write_whole
 from sentiment.settings import OneLineParser
-from sentiment.terminal import make_printable
+from sentiment.terminal import lead_nowhere, make_printable
 from sentiment.words import START, UNKNOWN, find_words
 
 import keras
@@ -68,7 +68,7 @@ def main():
         else:
             predict_all(reviews, run, arguments.format)
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout.fileno())
 
 
 def read_reviews(path: str, column: str | None) -> Iterator[str]:

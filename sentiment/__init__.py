@@ -1,18 +1,14 @@
 """What the training scripts share: a review travels data → batches → model → run folder → plot."""
 
 import os
-import sys
 
-from sentiment.terminal import quiet_libraries
+from sentiment.terminal import open_closed_streams, quiet_libraries
 
 # TensorFlow reports missing GPU libraries on every machine without a GPU; the scripts say
 # themselves which device they use.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-if sys.stderr is None:  # it is closed: the next file to be opened would be in its place
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    sys.stderr = os.fdopen(2, "w")
-
+open_closed_streams()
 try:
     with quiet_libraries():
         import keras  # noqa: F401

@@ -15,7 +15,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from sentiment.terminal import quiet_libraries
+from sentiment.terminal import lead_nowhere, open_nowhere, quiet_libraries
 
 import keras
 import numpy as np
@@ -52,12 +52,12 @@ def on_all_devices(main):
         main()
         return
     variables = _read_variables()
-    terminal = os.dup(2)
+    output, terminal = sys.stdout, os.dup(2)
     try:
         _join_processes(*variables, terminal)
         _share_batches()
         if not is_first():
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it is open to the end
+            sys.stdout = open_nowhere()
         main()
         wait_for_all()
     except KeyboardInterrupt:
@@ -70,7 +70,7 @@ def on_all_devices(main):
     else:
         return
     with contextlib.suppress(OSError):  # nobody may read it any more
-        sys.__stdout__.flush()
+        output.flush()
     _leave(code, terminal)
 
 
@@ -237,7 +237,7 @@ def _leave(code, terminal):
     write to stderr no more.
     """
     if isinstance(code, str):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        lead_nowhere(2)
         with contextlib.suppress(OSError):
             os.write(terminal, f"{code}\n".encode())
         code = 1

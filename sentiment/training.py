@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import importlib
 import json
-import os
 import platform
 import signal
 import sys
@@ -19,7 +18,7 @@ from sentiment.data import Data
 from sentiment.devices import alone, describe_device, from_first, is_first
 from sentiment.plots import draw_history
 from sentiment.settings import Settings
-from sentiment.terminal import make_printable, quiet_libraries
+from sentiment.terminal import make_printable, open_nowhere, quiet_libraries
 
 import keras
 import numpy as np
@@ -233,7 +232,7 @@ class Run(keras.callbacks.Callback):
             return
         self.interrupted = True
         # A program that reads what is printed, such as tee, gets the same Ctrl-C.
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115, it is open to the end
+        sys.stdout = open_nowhere()
         if self.training:
             _say("\nStopping after this step. Ctrl-C again stops at once.")
         else:

@@ -101,8 +101,9 @@ def test_an_interrupted_training_says_how_to_go_on(epochs_before, folder):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     process.stdout.close()  # as that of tee is, which gets the same Ctrl-C
-    errors = process.stderr.read()
-    assert process.wait() == 130
+    process.stdout = None
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130
     message = errors.splitlines()[-1]
     command = f"python train_lstm.py --resume {name}"
     assert message.startswith("train_lstm.py: stopped after ") and message.endswith(command)

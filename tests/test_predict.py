@@ -281,6 +281,16 @@ def test_reviews_come_through_a_pipe(folder, run_predict):
     assert read_rows(done.stdout) == read_rows(expected)
 
 
+def test_nobody_has_to_read_what_is_printed():
+    for reader in (">&- 2>&-", "| true"):
+        script = f"'{sys.executable}' predict.py --run lstm 'A fine film' {reader}"
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", script], cwd=PROJECT, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+
+
 def test_a_terminal_shows_colours_unless_it_is_asked_not_to(folder):
     pty = pytest.importorskip("pty")
     for environment, is_coloured in (({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
