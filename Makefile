@@ -1,61 +1,97 @@
-# make train    trains the LSTM on real reviews and saves the run under models/
-# make test     checks the code's style and runs the tests; BACKEND=jax or torch has Keras use that,
-#               TESTS=tests/test_data.py runs a part of them
-# make lock     pins what the requirements need in turn, in constraints.txt
-# make bench    measures its speed beside stock Keras, JAX and PyTorch; bench-quick a part of it,
-#               bench-gpu that of training on a GPU
-# All make their virtual environment first; PYTHON chooses its interpreter (3.10 to 3.13).
-PYTHON ?= python3
+# make train       train the LSTM on real reviews; the run is saved in models/
+# make test-fast   the quick tests, for work in progress
+# make test        all tests that need no more than requirements/dev.txt
+# make test-all    lint, and all tests: other backends, several processes and exports as well
+# make check-docs  compare the figures in README, docs and docstrings with the recorded runs
+# make lint        ruff and mypy
+# make lock        pin everything again: requirements.txt and requirements/ from pyproject.toml
+# make bench       training speed beside stock Keras, JAX and PyTorch; bench-quick: a part of it;
+#                  bench-gpu: training speed on a GPU
+#
+# TESTS=tests/test_dataset.py selects tests, BACKEND=jax or torch selects the Keras backend,
+# PYTHON=python3.12 selects the interpreter. Each target installs what it needs in .venv first.
+
 VENV := .venv
 BIN := $(VENV)/bin
-BACKEND ?= tensorflow
+BACKEND ?= $(KERAS_BACKEND)
 TESTS ?=
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Prints the name of an interpreter that TensorFlow supports, or nothing.
+tensorflow_python = $(shell $(1) -c 'import sys; \
+	(3, 11) <= sys.version_info < (3, 14) and print("$(1)")' 2>/dev/null)
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+	$(call tensorflow_python,$(name))) python3)
 
-.PHONY: train test lint lock bench bench-quick bench-gpu
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST = $(if $(BACKEND),KERAS_BACKEND=$(BACKEND)) $(BIN)/python -m pytest $(TESTS)
+
+.NOTPARALLEL:
+.PHONY: train test-fast test test-all check-docs lint lock bench bench-quick bench-gpu
 
 train: $(VENV)/installed
 	$(BIN)/python train_lstm.py
 
-test: lint $(VENV)/installed-$(BACKEND)
-	KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest $(TESTS)
+test-fast: $(VENV)/installed-dev $(VENV)/installed-$(BACKEND)
+	$(PYTEST) -m "not slow and not extended"
+
+test: $(VENV)/installed-dev $(VENV)/installed-$(BACKEND)
+	$(PYTEST) -m "not extended"
+
+test-all: lint $(VENV)/installed-jax $(VENV)/installed-torch $(VENV)/installed-export
+	$(PYTEST)
+
+check-docs:
+	$(PYTHON) -m benchmarks.check_docs
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-lock: $(VENV)/installed-dev
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header \
-		--no-annotate requirements-dev.txt --output-file constraints.txt
-
-bench: $(VENV)/installed-bench
+bench: $(VENV)/installed-jax $(VENV)/installed-torch
 	@$(BIN)/python -m benchmarks.speed
 
 bench-quick: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.speed --quick
 
-bench-gpu: $(VENV)/installed-bench-gpu
+bench-gpu: $(VENV)/installed-torch $(VENV)/installed-jax
+	$(INSTALL) 'jax[cuda12]' -c requirements/bench.txt
 	@KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m benchmarks.gpu
 
-$(VENV)/installed: requirements.txt requirements-keras.txt constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and \
-	"Python 3.10 to 3.13 is needed, this is %d.%d: name another with make PYTHON=python3.12" % sys.version_info[:2])'
+# All requirements are resolved together first, so that the files agree with each other.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--no-python-downloads --no-header --no-annotate
+define write
+	@{ echo '# For $(2). Generated from pyproject.toml by `make lock`.' && \
+	$(COMPILE) --constraint $(VENV)/lock.txt $(3); } > $(VENV)/new.txt && mv $(VENV)/new.txt $(1)
+endef
+
+lock: $(VENV)/installed-dev
+	$(COMPILE) --all-extras --group dev > $(VENV)/lock.txt
+	$(call write,requirements.txt,training and prediction with TensorFlow; on Python 3.14 with JAX,--extra tensorflow)
+	$(call write,requirements/jax.txt,training and prediction with JAX,--extra jax)
+	$(call write,requirements/torch.txt,training and prediction with PyTorch,--extra torch)
+	$(call write,requirements/export.txt,export.py,--extra export)
+	$(call write,requirements/bench.txt,the benchmarks,--extra bench)
+	$(call write,requirements/dev.txt,tests and lint,--extra tensorflow --group dev)
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || \
+	{ echo '$(PYTHON) is not Python 3.11 to 3.14: choose one with make PYTHON=python3.13' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(VENV)/installed-tensorflow: $(VENV)/installed
+$(VENV)/installed-%: requirements/%.txt $(VENV)/installed
+	$(INSTALL) -r requirements/$*.txt
 	@touch $@
 
-$(VENV)/installed-%: requirements-%.txt constraints.txt $(VENV)/installed
-	$(INSTALL) -r requirements-$*.txt
+# On Linux, requirements/torch.txt lists a CUDA build of several gigabytes. With torch as the only
+# requirement and that file as a constraint, a CPU build that is installed or on offer will do.
+$(VENV)/installed-torch: requirements/torch.txt $(VENV)/installed
+	$(INSTALL) torch -c requirements/torch.txt
 	@touch $@
 
-$(VENV)/installed-bench-gpu: $(VENV)/installed-bench
-	$(INSTALL) 'jax[cuda12]'
-	@touch $@
-
-$(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed
-	-$(INSTALL) -r requirements-bench.txt
+# What the default backend needs is in requirements.txt.
+$(VENV)/installed- $(VENV)/installed-tensorflow: $(VENV)/installed
 	@touch $@
