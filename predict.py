@@ -1,11 +1,11 @@
-"""Tell positive from negative reviews with a network trained here.
+"""Classify reviews as positive or negative with a trained network.
 
     python predict.py "A wonderful film." "Two hours I want back."
-    python predict.py --file reviews.txt            one review a line; - is standard input
+    python predict.py --file reviews.txt            one review per line; - is standard input
     python predict.py --file reviews.csv            the reviews in a column
     python predict.py --explain "Not as bad as they say."
 
-Takes the finished run in models/ of the highest validation accuracy, unless --run names one.
+It takes the finished run in models/ with the highest validation accuracy, unless --run names one.
 """
 
 import csv
@@ -15,123 +15,118 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 
-import sentiment.lstm  # noqa: F401, Keras then loads networks with the faster LSTM
-from sentiment.own_data import TEXT_COLUMNS, find_column
-from sentiment.plots import draw_reading
-from sentiment.runs import load_run, write_whole
-from sentiment.settings import OneLineParser
-from sentiment.terminal import lead_nowhere, make_printable
-from sentiment.words import START, UNKNOWN, find_words
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+from sentiment import SentimentError
 
-import keras
 import numpy as np
 
-REVIEWS_AT_A_TIME = 10_000  # so many are in memory, however many there are
-REVIEWS_WITHOUT_PROGRESS = 1_000
+from sentiment.cli import ArgumentParser, run
+from sentiment.console import progress_bar, redirect_to_null, strip_control_characters
+from sentiment.data.csv_files import TEXT_COLUMNS, find_column, open_csv
+from sentiment.data.tokenizer import OOV_ID, START_ID
+from sentiment.inference import Predictor, load_predictor
+from sentiment.plots import draw_explanation
+from sentiment.runs.atomic import write_atomically
+
+REVIEWS_IN_MEMORY = 10_000
 UNSURE = 0.1  # closer than this to 0.5, a probability says little
-FEW_WORDS = 5  # fewer known words than this are little to go by
-# Backgrounds of a terminal's 256 colours, from what moved the probability little to much.
-MOVES = (0.01, 0.03, 0.08, 0.2)
-UP_COLOURS, DOWN_COLOURS = (195, 153, 111, 75), (223, 216, 209, 202)
+FEW_WORDS = 5  # fewer known words say little
+IMAGE_FORMATS = (".png", ".svg", ".pdf")
+# Backgrounds from a terminal's 256 colors, for small to large changes of the probability.
+CHANGES = (0.01, 0.03, 0.08, 0.2)
+UP_COLORS, DOWN_COLORS = (195, 153, 111, 75), (223, 216, 209, 202)
 
 
 def main():
-    parser = OneLineParser(prog="predict.py", description=__doc__.partition("\n")[0])
-    parser.add_argument("reviews", nargs="*", help="the reviews themselves")
-    parser.add_argument("--file", help="a text file, one review a line; a .csv; - for the input")
-    parser.add_argument("--column", help="column of the .csv that holds the reviews")
+    parser = ArgumentParser(prog="predict.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("reviews", nargs="*", help="the reviews")
+    parser.add_argument("--file", help="a text file, one review per line; a .csv; - for stdin")
+    parser.add_argument("--column", help="the column of the .csv with the reviews")
     parser.add_argument("--run", help="name of a run in models/, or a run folder")
-    parser.add_argument("--format", choices=("text", "csv", "json"), default="text")
-    parser.add_argument("--explain", action="store_true", help="show how each word moved it")
-    parser.add_argument("--output", help="draw the explanation in this .png, .svg or .pdf")
+    parser.add_argument(
+        "--format", choices=("text", "csv", "json"), default="text", help="of the output"
+    )
+    parser.add_argument("--explain", action="store_true", help="show the effect of each word")
+    parser.add_argument("--output", type=Path, help="plot the explanation to .png, .svg or .pdf")
     arguments = parser.parse_args()
-    if bool(arguments.reviews) + bool(arguments.file) > 1:
+    if arguments.reviews and arguments.file:
         parser.error("give reviews or --file, not both")
     if arguments.explain and (len(arguments.reviews) != 1 or arguments.format != "text"):
         parser.error("--explain takes one review and prints text")
     if arguments.output and not arguments.explain:
-        parser.error("--output goes with --explain")
-    if arguments.output and Path(arguments.output).suffix not in (".png", ".svg", ".pdf"):
-        parser.error(f"--output ends in .png, .svg or .pdf, not {arguments.output!r}")
+        parser.error("--output needs --explain")
+    if arguments.output and arguments.output.suffix not in IMAGE_FORMATS:
+        parser.error(f"--output must end in {', '.join(IMAGE_FORMATS)}, not {arguments.output}")
     if not arguments.reviews and not arguments.file and sys.stdin.isatty():
-        parser.error("give reviews, or a file of them with --file")
+        parser.error("give reviews, or a file of reviews with --file")
 
     reviews = iter(arguments.reviews or read_reviews(arguments.file or "-", arguments.column))
-    run = load_run(arguments.run)
-    print(f"Run: {run.folder}, validation accuracy {run.accuracy:.1%}", file=sys.stderr)
+    predictor = load_predictor(arguments.run)
+    accuracy = f"validation accuracy {predictor.validation_accuracy:.1%}"
+    print(f"Run: {predictor.folder}, {accuracy}", file=sys.stderr)
     try:
         if arguments.explain:
-            explain(next(reviews), run, arguments.output)
+            explain(next(reviews), predictor, arguments.output)
         else:
-            predict_all(reviews, run, arguments.format)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        lead_nowhere(sys.stdout.fileno())
+            predict_all(reviews, predictor, arguments.format)
+    except BrokenPipeError:  # the reader of the output has seen enough
+        redirect_to_null(sys.stdout.fileno())
 
 
 def read_reviews(path: str, column: str | None) -> Iterator[str]:
     """Yield the reviews of a file, one at a time.
 
     Raises:
-        SystemExit: with status 1 after one line, where it can't be read.
+        SentimentError: if it can't be read.
     """
-    is_csv = Path(path).suffix.lower() == ".csv"
+    source = sys.stdin.fileno() if path == "-" else path
     try:
-        source = sys.stdin.fileno() if path == "-" else path
-        # The csv module wants to see line ends as they are.
-        style = {"newline": ""} if is_csv else {}
-        with open(source, encoding="utf-8-sig", errors="replace", **style) as file:  # noqa: PTH123
-            if not is_csv:
+        if Path(path).suffix.lower() == ".csv":
+            with open_csv(source) as (_, rows):
+                name = find_column(rows, column, TEXT_COLUMNS)
+                for row in rows:
+                    yield row[name] or ""
+        else:
+            with open(source, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123
                 for line in file:
                     yield line.removesuffix("\n")
-                return
-            csv.field_size_limit(2**31 - 1)
-            rows = csv.DictReader(file)
-            name = find_column(rows.fieldnames, column, TEXT_COLUMNS)
-            for row in rows:
-                yield row[name] or ""
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SystemExit(make_printable(f"Can't read {path}: {reason}")) from None
+        raise SentimentError(f"can't read {path}: {reason}") from None
 
 
-def predict_all(reviews, run, form):
+def predict_all(reviews: Iterator[str], predictor: Predictor, output_format: str):
     """Print label and probability of each review."""
-    print_row = {"text": print_text, "csv": print_csv, "json": print_json}[form]
-    progress, done, unreadable = None, 0, 0
-    if form == "csv":
-        write_row("label", "probability", "note", "review")
-    while some := list(itertools.islice(reviews, REVIEWS_AT_A_TIME)):
-        if progress is None and len(some) > REVIEWS_WITHOUT_PROGRESS:
-            progress = keras.utils.Progbar(None, unit_name="review")
-        sequences = [run.encode(review) for review in some]
-        probabilities = run.predict(sequences)
-        unreadable += sum("\N{REPLACEMENT CHARACTER}" in review for review in some)
-        for review, sequence, probability in zip(some, sequences, probabilities, strict=True):
-            print_row(*judge(sequence, float(probability)), review)
-        done += len(some)
-        if progress:
-            with redirect_stdout(sys.stderr):
-                progress.update(done)
-    if progress:
-        with redirect_stdout(sys.stderr):
-            progress.update(done, finalize=True)
-    if unreadable:
-        print(f"Reviews with bytes that are not UTF-8: {unreadable:,}", file=sys.stderr)
+    print_row = {"text": print_text, "csv": print_csv, "json": print_json}[output_format]
+    damaged = 0
+    if output_format == "csv":
+        write_csv_row("label", "probability", "note", "review")
+    # On a terminal the rows themselves show the progress.
+    with progress_bar(is_shown=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("Predicting", total=None)
+        while chunk := list(itertools.islice(reviews, REVIEWS_IN_MEMORY)):
+            sequences = [predictor.encode(review) for review in chunk]
+            probabilities = predictor.predict(sequences)
+            damaged += sum("\N{REPLACEMENT CHARACTER}" in review for review in chunk)
+            for review, sequence, probability in zip(chunk, sequences, probabilities, strict=True):
+                print_row(*interpret(sequence, float(probability)), review)
+            progress.update(task, advance=len(chunk))
+    if damaged:
+        print(f"Reviews with bytes that are not UTF-8: {damaged:,}", file=sys.stderr)
 
 
-def judge(sequence, probability):
-    """Return label, probability, and a note on what makes them doubtful, if anything does."""
+def interpret(sequence: np.ndarray, probability: float) -> tuple[str, float, str]:
+    """Return the label, the probability, and a note on what makes them doubtful, if anything."""
     label = "positive" if probability > 0.5 else "negative"
-    words = sequence[sequence != START]
-    known = np.count_nonzero(words != UNKNOWN)
+    words = sequence[sequence != START_ID]
+    known = np.count_nonzero(words != OOV_ID)
     note = ""
     if not len(words):
         note = "no words"
     elif not known:
-        note = "unsure: no word is known"
+        note = "unsure: no known word"
     elif len(words) < FEW_WORDS:
         note = "unsure: few words"
     elif known < FEW_WORDS or 2 * known < len(words):
@@ -142,18 +137,18 @@ def judge(sequence, probability):
 
 
 def print_text(label, probability, note, review):
-    shown = make_printable(review)
-    room = shutil.get_terminal_size().columns - 20 - (len(note) + 3 if note else 0)
-    if sys.stdout.isatty() and len(shown) > room:
-        shown = shown[: max(room - 1, 10)] + "…"
+    shown = strip_control_characters(review)
+    width = shutil.get_terminal_size().columns - 20 - (len(note) + 3 if note else 0)
+    if sys.stdout.isatty() and len(shown) > width:
+        shown = shown[: max(width - 1, 10)] + "…"
     print(f"{label}  {probability:6.1%}  {shown}" + (f" ({note})" if note else ""))
 
 
 def print_csv(label, probability, note, review):
-    write_row(label, f"{probability:.8f}", note, review)
+    write_csv_row(label, f"{probability:.8f}", note, review)
 
 
-def write_row(*cells):
+def write_csv_row(*cells):
     csv.writer(sys.stdout, lineterminator="\n").writerow(cells)
 
 
@@ -162,43 +157,37 @@ def print_json(label, probability, note, review):
     print(json.dumps(row))
 
 
-def explain(review, run, output):
-    """Print a review with the probability after each word, and draw it if wanted."""
-    sequence = run.encode(review)
-    words = [make_printable(word) for word in find_words(review)]
+def explain(review: str, predictor: Predictor, output: Path | None):
+    """Print a review with the probability after each word, and plot it if asked to."""
+    words, probabilities, changes = predictor.explain(review)
     if not words:
-        raise SystemExit("There is no word in this review.")
-    if len(words) > len(sequence):
-        print(f"Only the last {len(sequence):,} of its {len(words):,} words are read.")
-        words = words[-len(sequence) :]
-    # The network reads the review up to each word, as if it ended there.
-    probabilities = run.predict([sequence[:end] for end in range(1, len(sequence) + 1)])
-    before = 0.5 if len(words) == len(sequence) else probabilities[0]
-    probabilities = probabilities[-len(words) :]
-    moves = np.diff(probabilities, prepend=before)
-    print_reading(words, probabilities, moves)
+        raise SentimentError("there is no word in this review")
+    if len(words) == predictor.maximum_tokens:
+        print(f"The network reads the last {len(words):,} words:")
+    words = [strip_control_characters(word) for word in words]
+    print_explanation(words, probabilities, changes)
     print()
-    print_text(*judge(sequence, float(probabilities[-1])), review)
+    print_text(*interpret(predictor.encode(review), float(probabilities[-1])), review)
     if output:
-        write_whole(Path(output), lambda path: draw_reading(words, probabilities, moves, path))
-        print(f"Picture: {output}")
+        write_atomically(output, lambda path: draw_explanation(words, probabilities, changes, path))
+        print(f"Plot: {output}")
 
 
-def print_reading(words, probabilities, moves):
-    """Print lines of words, coloured by their moves, above the probabilities after them."""
-    is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    room = shutil.get_terminal_size().columns
+def print_explanation(words, probabilities, changes):
+    """Print lines of words, colored by their changes, above the probabilities after them."""
+    is_colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    columns = shutil.get_terminal_size().columns
     line, below, used = "", "", 0
-    for word, probability, move in zip(words, probabilities, moves, strict=True):
+    for word, probability, change in zip(words, probabilities, changes, strict=True):
         width = max(len(word), 4)
-        if used and used + width > room:
+        if used and used + width > columns:
             print(line, below, sep="\n")
             line, below, used = "", "", 0
         used += width + 1
-        strength = np.searchsorted(MOVES, abs(move))
-        if is_coloured and strength:
-            colour = (UP_COLOURS if move > 0 else DOWN_COLOURS)[strength - 1]
-            line += f"\x1b[30;48;5;{colour}m{word}\x1b[0m" + " " * (width - len(word) + 1)
+        strength = np.searchsorted(CHANGES, abs(change))
+        if is_colored and strength:
+            color = (UP_COLORS if change > 0 else DOWN_COLORS)[strength - 1]
+            line += f"\x1b[30;48;5;{color}m{word}\x1b[0m" + " " * (width - len(word) + 1)
         else:
             line += f"{word:{width}} "
         below += f"{probability:<{width}.0%} "
@@ -206,4 +195,4 @@ def print_reading(words, probabilities, moves):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,7 +1,7 @@
 """What training on millions of reviews takes: ``python -m benchmarks.scale``, 20 minutes, 6 GB.
 
-Makes a CSV file by repeating real reviews, each cut at another place, encodes it as any reviews of
-one's own, and trains the LSTM on a part of them. Prints a table in Markdown.
+Makes a CSV file of real reviews, repeated and each truncated at another place, encodes it like any
+CSV file of a user, and trains the LSTM on a part of it. Prints a table in Markdown.
 """
 
 import csv
@@ -12,18 +12,21 @@ import tempfile
 import time
 from pathlib import Path
 
-import train_lstm
-from sentiment.batches import Batches
-from sentiment.data import load_data, read_package
-from sentiment.devices import describe_device
-from sentiment.initial import set_word_vectors, spread_memory
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import keras
 import numpy as np
 
+import train_lstm
+from sentiment.cli import run
+from sentiment.data import Batches, load_data
+from sentiment.data.imdb import read_package
+from sentiment.distribution import describe_device
+from sentiment.layers import set_chrono_bias, set_word_vectors
+
 REVIEWS = 2_000_000
 STEPS, STEPS_BETWEEN_ROWS = 3_000, 600
-SHORTEST = 0.3  # share of a review that is kept at least
+SMALLEST_PART = 0.3  # fraction of a review that is kept at least
 
 
 def main():
@@ -43,9 +46,10 @@ def main():
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
         for stage in ("first time", "next time"):
             command = [sys.executable, "-m", "benchmarks.scale", stage, path]
-            # In the folder it leaves its cache, which goes with it.
+            # The cache is written into the folder and deleted with it.
             environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-            subprocess.run(command, cwd=folder, check=True, env=environment)
+            if status := subprocess.call(command, cwd=folder, env=environment):
+                sys.exit(status)
 
 
 def write_reviews(path, number):
@@ -56,14 +60,14 @@ def write_reviews(path, number):
         writer.writerow(["review", "sentiment"])
         for i in range(number):
             text = texts[i % len(texts)]
-            begin = int(len(text) * generator.uniform(0, 1 - SHORTEST))
+            begin = int(len(text) * generator.uniform(0, 1 - SMALLEST_PART))
             writer.writerow([text[begin:], int(labels[i % len(texts)])])
 
 
 def measure(stage, path):
     started = time.perf_counter()
 
-    def report(what, reviews):
+    def report(what, reviews=0):
         seconds = time.perf_counter() - started
         status = dict(
             line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines()
@@ -73,7 +77,7 @@ def measure(stage, path):
         rate = f"{reviews / seconds:,.0f}" if reviews else ""
         print(f"| {what} | {seconds:.0f} | {rate} | {memory} |", flush=True)
 
-    report("a new process", 0)
+    report("a new process")
     data = load_data(path, train_lstm.VOCABULARY_SIZE, train_lstm.MAXIMUM_TOKENS)
     reviews = sum(map(len, (data.x_train, data.x_validation, data.x_test)))
     report(f"reading them for the {stage}", reviews)
@@ -81,21 +85,21 @@ def measure(stage, path):
         return
     started = time.perf_counter()
     model = train_lstm.build_model()
-    set_word_vectors(model.get_layer("embedding"), data.x_train)
-    spread_memory(model.get_layer("lstm"), train_lstm.MEMORY_SPAN)
+    set_word_vectors(model, data.x_train)
+    set_chrono_bias(model, train_lstm.CHRONO_TIMESTEPS)
     model.compile(keras.optimizers.Adam(train_lstm.LEARNING_RATE), "binary_crossentropy")
     batches = Batches(data.x_train, data.y_train, train_lstm.BATCH_SIZE, train_lstm.SEED)
-    report("word vectors, and the plan of an epoch", 0)
+    report("PPMI-SVD word vectors, and the order of an epoch")
     started = time.perf_counter()
 
-    def count(batch, logs):
+    def report_progress(batch, logs):
         if (batch + 1) % STEPS_BETWEEN_ROWS == 0:
             trained = (batch + 1) * train_lstm.BATCH_SIZE
             report(f"training, after {trained:,} reviews", trained)
 
-    note = keras.callbacks.LambdaCallback(on_train_batch_end=count)
-    model.fit(batches, steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[note])
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=report_progress)
+    model.fit(batches, steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[callback])
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,19 +1,69 @@
-"""What the training scripts share: a review travels data → batches → model → run folder → plot."""
+"""What the training scripts share. A review goes data → model → run folder → plots, predictions.
 
+    data/            text or word ids → training, validation and test set, in padded batches
+    layers/          LSTM (one file per backend), naive Bayes, masked convolution, initializers
+    runs/            the run folder: its record, the callback that writes it, checkpoints, warnings
+    inference.py     a trained run: load it, encode text as it was trained, predict
+    plots.py         all that is drawn with Matplotlib
+    constants.py     a script's constants as command-line options
+    cli.py           one-line errors and exit status
+    console.py       what reaches the terminal
+    distribution.py  several devices and processes
+
+Importing it sets what must be set before Keras is imported: the backend where TensorFlow is not
+installed, TensorFlow's log level, and standard streams that are closed.
+"""
+
+import importlib.util
 import os
+import sys
 
-from sentiment.terminal import open_closed_streams, quiet_libraries
+from sentiment.console import (
+    error_line,
+    open_closed_streams,
+    quiet_libraries,
+    strip_control_characters,
+)
 
-# TensorFlow reports missing GPU libraries on every machine without a GPU; the scripts say
-# themselves which device they use.
+
+class SentimentError(Exception):
+    """A mistake or failure that the user can fix.
+
+    Its text is one line that says what is wrong and what to do. The scripts print it and exit.
+
+    Args:
+        message: the line.
+        status: the exit status; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+    """
+
+    def __init__(self, message: str, status: int = 1):
+        super().__init__(strip_control_characters(message))
+        self.status = status
+
+
+def _choose_backend():
+    """Choose a backend that is installed, unless the user has chosen one."""
+    if "KERAS_BACKEND" in os.environ or importlib.util.find_spec("tensorflow"):
+        return
+    for backend in ("jax", "torch"):
+        if importlib.util.find_spec(backend):
+            os.environ["KERAS_BACKEND"] = backend
+            return
+
+
+# TensorFlow reports missing GPU libraries on every machine without a GPU. The scripts themselves
+# say which device they use.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+_choose_backend()
 open_closed_streams()
 try:
     with quiet_libraries():
         import keras  # noqa: F401
 except (ImportError, ValueError) as error:
-    raise SystemExit(
-        f"Keras can't be used: {error}. KERAS_BACKEND may be tensorflow, jax or torch, and needs "
-        "what requirements.txt, requirements-jax.txt or requirements-torch.txt names"
-    ) from None
+    reason = (
+        f"Keras can't be imported: {error}. Set KERAS_BACKEND to tensorflow, jax or torch, and "
+        "install requirements.txt, requirements/jax.txt or requirements/torch.txt"
+    )
+    sys.exit(error_line(reason))
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -1,18 +1,19 @@
-"""The only file that draws."""
+"""All plots: the history of a training, several histories, and an explained prediction."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-# The palette of Okabe and Ito, which colour-blind readers can tell apart, with a grey instead of
-# its yellow, which is hard to see on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
+# The color-blind safe palette of Okabe and Ito, with gray instead of its yellow, which is hard to
+# see on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 MARKERS = "osD^vPX"
-TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
-WORDS_IN_READING = 64  # as many as fit side by side
+TRAINING_COLOR, VALIDATION_COLOR = COLORS[:2]
+EXPLAINED_WORDS = 64  # as many as fit side by side
 LABEL_CHARACTERS = 125  # as many as fit in a line of the legend
 AXES = (("accuracy", "Accuracy"), ("loss", "Loss (binary cross-entropy)"))
 
@@ -21,32 +22,32 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
     """Draw accuracy and loss against epochs, for training and validation.
 
     Args:
-        history: one dictionary an epoch, with the keys ``epoch``, ``accuracy``, ``loss``,
+        history: one dictionary per epoch, with the keys ``epoch``, ``accuracy``, ``loss``,
             ``val_accuracy`` and ``val_loss``.
-        best_epoch: the epoch to mark.
-        title: stands above the plot.
-        path: the picture's file; its ending chooses the format.
+        best_epoch: the epoch whose weights are restored, which is marked.
+        title: the title of the figure.
+        path: the image file; its suffix chooses the format.
     """
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize=12)
     epochs = [row["epoch"] for row in history]
     for axes, (key, label) in zip(figure.subplots(1, 2), AXES, strict=True):
-        for prefix, colour, style, name in (
-            ("", TRAINING_COLOUR, "o--", "training"),
-            ("val_", VALIDATION_COLOUR, "o-", "validation"),
+        for prefix, color, style, name in (
+            ("", TRAINING_COLOR, "o--", "training"),
+            ("val_", VALIDATION_COLOR, "o-", "validation"),
         ):
             values = [row[prefix + key] for row in history]
-            axes.plot(epochs, values, style, color=colour, label=name, markersize=4)
+            axes.plot(epochs, values, style, color=color, label=name, markersize=4)
         best = history[epochs.index(best_epoch)]["val_" + key]
         axes.plot(
             best_epoch,
             best,
             "o",
-            color=VALIDATION_COLOUR,
+            color=VALIDATION_COLOR,
             markersize=11,
             fillstyle="none",
             markeredgewidth=2,
-            label=f"kept: epoch {best_epoch}",
+            label=f"restored: epoch {best_epoch}",
         )
         _label_axes(axes, key, label)
         axes.legend()
@@ -54,14 +55,14 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
 
 
 def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
-    """Overlay the curves of several trainings, one colour each.
+    """Overlay the curves of several trainings, one color each.
 
     Args:
-        groups: a label and the histories to draw under it, best group first. A history holds one
-            list a column. Several histories become their mean; the validation's stands in a band
-            of their standard deviation.
-        note: stands under the legend.
-        path: the picture's file; its ending chooses the format.
+        groups: a label and the histories of its runs, best group first. A history has one
+            list per column. Several histories become their mean, for the validation set in a band
+            of one standard deviation.
+        note: a line below the legend.
+        path: the image file; its suffix chooses the format.
     """
     labels = [
         textwrap.fill(label, LABEL_CHARACTERS, subsequent_indent=" " * 8) for label, _ in groups
@@ -78,24 +79,24 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
     all_axes[0].legend(handles=handles, loc="lower right")
     handles = []
     for i, (_, histories) in enumerate(groups):
-        colour = COLOURS[i % len(COLOURS)]
-        marker = MARKERS[i // len(COLOURS) % len(MARKERS)]
-        style = {"color": colour, "marker": marker, "markersize": 4}
+        color = COLORS[i % len(COLORS)]
+        marker = MARKERS[i // len(COLORS) % len(MARKERS)]
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4}
         handles.append(Line2D([], [], **style))
         for axes, (key, _) in zip(all_axes, AXES, strict=True):
-            _draw_mean(axes, histories, key, color=colour, linestyle="--", linewidth=1, alpha=0.5)
+            _draw_mean(axes, histories, key, color=color, linestyle="--", linewidth=1, alpha=0.5)
             _draw_mean(axes, histories, "val_" + key, **style)
             if len(histories) > 1:
-                _draw_band(axes, histories, "val_" + key, colour)
+                _draw_band(axes, histories, "val_" + key, color)
     for axes, (key, label) in zip(all_axes, AXES, strict=True):
         _label_axes(axes, key, label)
-        axes.relim()  # to the lines alone: one band of an unsteady recipe would flatten all else
+        axes.relim()  # to the lines alone: a wide band would flatten all curves
         axes.autoscale_view()
     legend = figure.legend(
-        # A label that begins with an underscore would be left out.
+        # Matplotlib leaves out labels that begin with an underscore.
         handles,
         [f" {label}" for label in labels],
-        title="Validation accuracy of the kept weights",
+        title="Validation accuracy of the restored weights",
         alignment="left",
         loc="lower left",
         bbox_to_anchor=(0.03, 0.25 / height),
@@ -103,19 +104,19 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
         fontsize=9,
     )
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a $ in a file's name is no formula
+        text.set_parse_math(False)  # a $ in a file name does not begin a formula
     figure.text(0.04, 0.1 / height, note, fontsize=9, parse_math=False)
     figure.savefig(path)
 
 
-def draw_reading(words: list[str], probabilities, moves, path):
-    """Draw how the probability of a positive review moved from word to word.
+def draw_explanation(words: list[str], probabilities, changes, path):
+    """Draw how the probability of a positive review changes with each word.
 
     Args:
         words: the words in order.
         probabilities: the probability after each word, shape ``(words,)``.
-        moves: how much each word changed it, shape ``(words,)``.
-        path: the picture's file; its ending chooses the format.
+        changes: by how much each word changed it, shape ``(words,)``.
+        path: the image file; its suffix chooses the format.
     """
     places = np.arange(len(words))
     width = float(np.clip(0.24 * len(words), 6, 16))
@@ -124,18 +125,16 @@ def draw_reading(words: list[str], probabilities, moves, path):
     axes.axhline(0.5, color="gray", linewidth=0.8)
     axes.bar(
         places,
-        moves,
-        bottom=probabilities - moves,
+        changes,
+        bottom=probabilities - changes,
         width=0.9,
-        color=[COLOURS[0] if move > 0 else COLOURS[1] for move in moves],
+        color=[COLORS[0] if change > 0 else COLORS[1] for change in changes],
         alpha=0.6,
     )
     axes.step(places, probabilities, where="mid", color="black", linewidth=1.2)
-    # Where not all words can be read, those that moved it most stand for the rest.
-    labelled = np.sort(np.argsort(-np.abs(moves), kind="stable")[:WORDS_IN_READING])
-    axes.set_xticks(
-        labelled, [words[i] for i in labelled], rotation=90, fontsize=9, parse_math=False
-    )
+    # If not all words fit, those that changed it most are shown.
+    labeled = np.sort(np.argsort(-np.abs(changes), kind="stable")[:EXPLAINED_WORDS])
+    axes.set_xticks(labeled, [words[i] for i in labeled], rotation=90, fontsize=9, parse_math=False)
     axes.set_xlim(-0.6, len(words) - 0.4)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -150,18 +149,18 @@ def _draw_mean(axes, histories, key, **style):
         axes.plot(range(1, values.shape[1] + 1), np.nanmean(values, axis=0), **style)
 
 
-def _draw_band(axes, histories, key, colour):
+def _draw_band(axes, histories, key, color):
     values = _stack(histories, key)
     if values.size:
         mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=1)
         epochs = range(1, values.shape[1] + 1)
         axes.fill_between(
-            epochs, mean - deviation, mean + deviation, color=colour, alpha=0.12, linewidth=0
+            epochs, mean - deviation, mean + deviation, color=color, alpha=0.12, linewidth=0
         )
 
 
 def _stack(histories, key):
-    """Return one row a history; runs that ended early have no values for the last epochs."""
+    """Return one row per history, with NaN for the epochs that a run doesn't have."""
     columns = [history[key] for history in histories if key in history]
     values = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
     for row, column in zip(values, columns, strict=True):

@@ -1,7 +1,7 @@
-"""How the LSTM runs on JAX: masked reviews on cuDNN, and on several devices each one's own rows.
+"""The LSTM on JAX: masked input on cuDNN, and on several devices each with its own rows.
 
-Keras gives cuDNN, NVIDIA's library, only reviews without a mask, and computes all others step by
-step. cuDNN itself can skip what is masked, so here it gets these too.
+Keras uses cuDNN, NVIDIA's library, only for input without a mask, and computes all other input step
+by step. cuDNN itself can skip masked steps, so here it gets masked input, too.
 """
 
 import functools
@@ -14,22 +14,23 @@ from keras import ops
 
 
 def run(layer, stock_loop, sequences, initial_state, mask, training):
-    """Returns what `keras.layers.LSTM.inner_loop` of a layer does.
+    """Return what `keras.layers.LSTM.inner_loop` returns for a layer.
 
     Args:
         layer: the LSTM.
-        stock_loop: that method, for what cuDNN does not serve or Keras gives to it already.
-        sequences: `(batch, steps, features)`.
-        initial_state: two of `(batch, units)`.
-        mask: None or bool `(batch, steps)`.
-        training: whether to drop what the cell has drawn.
+        stock_loop: that method, for what cuDNN does not support, and for what Keras itself gives
+            to cuDNN.
+        sequences: ``(batch, steps, features)``.
+        initial_state: two arrays ``(batch, units)``.
+        mask: None or bool ``(batch, steps)``.
+        training: whether to apply dropout.
     """
     if _can_run_masked(layer, mask):
         if training and 0.0 < layer.dropout < 1.0:
             sequences *= layer.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
         return _run_masked(sequences, initial_state, mask, layer.cell)
     if layer.dropout or layer.recurrent_dropout:
-        # The cell has drawn what to drop for all rows, not for one device's.
+        # The dropout masks of the cell are for all rows, not for those of one device.
         return stock_loop(sequences, initial_state, mask, training=training)
     loop = functools.partial(stock_loop, training=training)
     return _share_rows(
@@ -56,7 +57,7 @@ def _can_run_masked(layer, mask):
 
 
 def _run_masked(sequences, initial_state, mask, cell):
-    """Returns what the stock layer's loop does without `return_sequences`, on cuDNN."""
+    """Return what the stock loop does without `return_sequences`, on cuDNN."""
     dtype = sequences.dtype
     # A masked step carries the state on unchanged, so moving all masked steps behind the others
     # changes no state.
@@ -76,7 +77,7 @@ def _run_masked(sequences, initial_state, mask, cell):
         weights.astype(jnp.float32),
     )
     has_steps = (lengths > 0)[:, None]
-    # As in the stock layer on JAX, a review without any step has the state that it began with.
+    # As in the stock layer on JAX, a review without any step keeps its initial state.
     states = [
         jnp.where(has_steps, last, initial).astype(initial.dtype)
         for last, initial in zip((last_hidden, last_cell), initial_state, strict=True)
@@ -86,7 +87,7 @@ def _run_masked(sequences, initial_state, mask, cell):
 
 
 def _run_cudnn(arrays, weights, units):
-    """Returns the last two states `(batch, units)`."""
+    """Return the last two states ``(batch, units)``."""
     sequences, hidden, cell, lengths = arrays
     _, hidden, cell = rnn.lstm(
         sequences,
@@ -104,16 +105,16 @@ def _run_cudnn(arrays, weights, units):
 
 
 def _run_with_weights(function, layer, arrays, weights):
-    """Calls a function of arrays while the layer's weights have the given values."""
+    """Call a function of arrays with the given values of the layer's weights."""
     with keras.StatelessScope(zip(layer.weights, weights, strict=True)):
         return function(*arrays)
 
 
 def _share_rows(function, arrays, weights):
-    """Calls a function of a list of arrays, by rows, and of weights; each device gets its own rows.
+    """Call a function of a list of arrays and of weights; each device gets its own rows.
 
-    Left to itself, XLA adds up the gradients of all devices at each step of the loop instead of
-    once a batch, and gives each device's cuDNN all rows.
+    Otherwise XLA would sum the gradients of all devices at each step of the loop instead of once a
+    batch, and would give all rows to the cuDNN of each device.
     """
     distribution = keras.distribution.distribution()
     if distribution:

@@ -1,0 +1,295 @@
+"""Check the figures of README, docs, models and docstrings against records and logs.
+
+    python -m benchmarks.check_docs
+
+``make check-docs`` runs it. It prints a line for each figure that differs, with what to change, and
+then exits with status 1. It reads files only: no script is run, and nothing needs to be installed.
+"""
+
+import ast
+import json
+import re
+import statistics
+import sys
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+SEEDS = [1, 2, 3]
+NOT_COMPARED = ("SEED", "DATA")  # constants that may differ between a recipe and its records
+MODELS = ("lstm", "cnn_lstm")  # the trained networks that come with the project
+
+
+class Files:
+    """The project's files that are compared."""
+
+    def __init__(self, project):
+        self.project = project
+        self.records = defaultdict(list)  # of each recipe, by its name
+        for path in sorted(project.glob("benchmarks/recipes/*/run.json")):
+            self.records[re.sub(r"-\d+$", "", path.parent.name)].append(json.loads(_read(path)))
+        self.models = {name: json.loads(self.read(f"models/{name}/run.json")) for name in MODELS}
+        self.recipes = {
+            path.stem: tomllib.loads(_read(path)) for path in sorted(project.glob("recipes/*.toml"))
+        }
+        # A user's own scripts are not checked, only those of records and of the README's table.
+        scripts = {record["script"] for records in self.records.values() for record in records}
+        scripts |= set(re.findall(r"^\| `(train_\w+\.py)` \|", self.read("README.md"), re.M))
+        self.scripts = {name: ast.parse(self.read(name)) for name in sorted(scripts)}
+
+    def read(self, name):
+        return _read(self.project / name)
+
+    def rows(self, name):
+        """Return the cells of each table row of a file in Markdown."""
+        lines = self.read(name).splitlines()
+        return [_cells(line) for line in lines if line.startswith("|")]
+
+    def accuracies(self, name):
+        """Return the validation and the test accuracy of a recipe as the docs write them."""
+        figures = []
+        for split in ("validation", "test"):
+            values = [100 * record[split]["accuracy"] for record in self.records[name]]
+            figures.append(f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f} %")
+        return figures
+
+    def seconds(self, name):
+        seconds = [record["seconds_per_epoch"] for record in self.records[name]]
+        return f"{statistics.median(seconds):.0f}"
+
+
+def check_records(files):
+    """Yield what is missing: each recipe and each script has a record for each seed."""
+    for name in [*files.recipes, *map(_name_of, files.scripts)]:
+        seeds = sorted(record["constants"]["SEED"] for record in files.records.get(name, []))
+        if seeds != SEEDS:
+            yield (
+                f"benchmarks/recipes: {name} has records of the seeds {seeds}, not {SEEDS}: train "
+                "it with these seeds and add the run folders"
+            )
+
+
+def check_recipes(files):
+    """Yield recipes that don't name all constants, or whose records have other ones."""
+    for name, recipe in files.recipes.items():
+        path, constants = f"recipes/{name}.toml", recipe["constants"]
+        if recipe["script"] not in files.scripts:
+            yield f"{path}: its script is {recipe['script']}, which doesn't exist: name another one"
+            continue
+        known = _read_constants(files.scripts[recipe["script"]])
+        for constant in sorted(known - set(constants)):
+            yield f"{path}: {constant} of {recipe['script']} is missing: add it"
+        for constant in sorted(set(constants) - known):
+            yield f"{path}: {constant} is no constant of {recipe['script']}: remove it"
+        for record in files.records[name]:
+            source = f"the record of seed {record['constants']['SEED']} in benchmarks/recipes"
+            yield from _compare(path, "script", recipe["script"], record["script"], source)
+            for constant, value in record["constants"].items():
+                if constant in constants and constant not in NOT_COMPARED:
+                    yield from _compare(path, constant, constants[constant], value, source)
+
+
+def check_tables_of_results(files):
+    """Yield rows of README.md and docs/recipes.md that are missing or state other accuracies."""
+    rows = {
+        "README.md": {_name_of(script): f"`{script}`" for script in files.scripts},
+        "docs/recipes.md": {name: f"`{name}`" for name in files.records},
+    }
+    for file, labels in rows.items():
+        table = files.rows(file)
+        for name, label in labels.items():
+            source = f"the mean of benchmarks/recipes/{name}*"
+            cells = next((row for row in table if label in row[0] and "±" in "".join(row)), None)
+            expected = files.accuracies(name)
+            if cells is None:
+                yield f"{file}: no row for {label}: add one with {' and '.join(expected)}"
+                continue
+            stated = [*(cell for cell in cells if "±" in cell), "missing"][:2]
+            for split, one, other in zip(("validation", "test"), stated, expected, strict=True):
+                yield from _compare(file, f"{split} accuracy of {label}", one, other, source)
+            if file == "README.md":
+                source = source.replace("mean", "median")
+                what = f"number of seconds per epoch of {label}"
+                yield from _compare(file, what, cells[-1], files.seconds(name), source)
+
+
+def check_docstrings(files):
+    """Yield docstrings of scripts that state another accuracy or other seconds per epoch."""
+    for script, tree in files.scripts.items():
+        docstring = ast.get_docstring(tree) or ""
+        name = _name_of(script)
+        accuracy = files.accuracies(name)[1].split()[0]
+        source = f"benchmarks/recipes/{name}*"
+        for what, pattern, expected in (
+            ("accuracy", r"([\d.]+) ?%", accuracy),
+            ("seconds per epoch", r"(\d+) (?:s|seconds) per epoch", files.seconds(name)),
+        ):
+            stated = re.findall(pattern, docstring) or ["missing"]
+            yield from _compare(script, f"{what} in the docstring", stated[0], expected, source)
+
+
+def check_models(files):
+    """Yield what models/README.md states that differs from the models' records."""
+    file = "models/README.md"
+    table, text = files.rows(file), files.read(file)
+    for name, record in files.models.items():
+        source = f"models/{name}/run.json"
+        cells = next((row for row in table if row[0] == f"`{name}`"), [])
+        stated = [*(cell for cell in cells if cell.endswith("%")), "missing", "missing"][:2]
+        for split, one in zip(("validation", "test"), stated, strict=True):
+            expected = f"{100 * record[split]['accuracy']:.1f} %"
+            yield from _compare(file, f"{split} accuracy of {name}", one, expected, source)
+        for split in ("training", "validation", "test"):
+            if f"{record['data'][split]:,}" not in text:
+                yield f"{file}: {source} says {record['data'][split]:,} {split} reviews: state it"
+        python = record["versions"]["python"].rpartition(".")[0]
+        for version in re.findall(r"with Python (\d\.\d+)", " ".join(text.split())):
+            yield from _compare(file, "Python of the training", version, python, source)
+
+
+def check_commands(files):
+    """Yield commands and printed lines in README.md and docs that records or recipes contradict."""
+    for file in ("README.md", *_list_docs(files.project)):
+        text = files.read(file)
+        for name, stated in re.findall(r"models/(\w+), validation accuracy ([\d.]+%)", text):
+            if name in files.models:
+                expected = f"{100 * files.models[name]['validation']['accuracy']:.1f}%"
+                source = f"models/{name}/run.json"
+                yield from _compare(file, f"printed accuracy of {name}", stated, expected, source)
+        for script, name in re.findall(r"python (train_\w+\.py) --like recipes/(\w+)", text):
+            path = f"recipes/{name}.toml"
+            if name in files.recipes:
+                expected = files.recipes[name]["script"]
+                yield from _compare(file, f"script of recipes/{name}", script, expected, path)
+            else:
+                yield f"{file}: {path} doesn't exist: name a recipe that does"
+    for split, pattern in (
+        ("test", r"Test accuracy +([\d.]+%) on"),
+        ("validation", r"epoch \d+, validation accuracy ([\d.]+%)"),
+    ):
+        expected = f"{100 * files.models['lstm'][split]['accuracy']:.2f}%"
+        for stated in re.findall(pattern, files.read("README.md")):
+            what = f"printed {split} accuracy"
+            yield from _compare("README.md", what, stated, expected, "models/lstm/run.json")
+
+
+def check_speed(files):
+    """Yield rows of docs/speed.md that don't stand in a table of benchmarks/speed.md."""
+    log = _read_tables(files.read("benchmarks/speed.md"))
+    for table in _read_tables(files.read("docs/speed.md")):
+        candidates = [other for other in log if other[0] == table[0]]
+        if any(set(table) <= set(other) for other in candidates):
+            continue
+        closest = max(candidates, key=lambda other: len(set(table) & set(other)), default=[])
+        for row in table:
+            if row not in closest:
+                same = [other for other in closest if _cells(other)[0] == _cells(row)[0]]
+                yield (
+                    f"docs/speed.md: the row {row} differs from benchmarks/speed.md, which says "
+                    f"{same[0] if same else 'nothing about it'}: copy it from there"
+                )
+
+
+def check_ablations(files):
+    """Yield figures of docs/accuracy.md that are no rounded figure of benchmarks/accuracy.md."""
+    log = re.findall(r"([\d.]+) ± ([\d.]+)", files.read("benchmarks/accuracy.md"))
+    for stated in re.findall(r"([\d.]+) ± ([\d.]+)", files.read("docs/accuracy.md")):
+        digits = [len(figure.partition(".")[2]) for figure in stated]
+        if not any(
+            stated == tuple(f"{float(x):.{n}f}" for x, n in zip(pair, digits, strict=True))
+            for pair in log
+        ):
+            yield (
+                f"docs/accuracy.md: {' ± '.join(stated)} is no figure of benchmarks/accuracy.md: "
+                "round the one that is meant"
+            )
+
+
+def check_guarantees(files):
+    """Yield tests that docs/guarantees.md names and that don't exist."""
+    file = "docs/guarantees.md"
+    tests = {
+        f"tests/{path.name}": set(re.findall(r"^ *def (test_\w+)\(", _read(path), re.M))
+        for path in files.project.glob("tests/test_*.py")
+    }
+    for cells in files.rows(file)[2:]:
+        row = " ".join(cells)
+        paths = re.findall(r"tests/\w+\.py", row)
+        if not paths:
+            yield f"{file}: {cells[0]!r} names no test: add the test that checks it"
+        for path in sorted(set(paths) - set(tests)):
+            yield f"{file}: {path} doesn't exist: name the file that has the test now"
+        for test in re.findall(r"\b(test_\w+)\b(?!\.py)", row):
+            if not any(test in tests.get(path, ()) for path in paths):
+                found = [path for path, names in tests.items() if test in names]
+                where = (
+                    f"{found[0]} has it: write that" if found else "no file has it: name another"
+                )
+                yield f"{file}: {' or '.join(paths)} has no {test}, but {where}"
+
+
+def _compare(file, what, stated, expected, source):
+    if stated != expected:
+        yield f"{file}: {what} is {stated}, but {source} says {expected}: write {expected}"
+
+
+def _read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def _name_of(script):
+    """Return the name of a script's own runs, such as lstm for train_lstm.py."""
+    return script.removeprefix("train_").removesuffix(".py")
+
+
+def _cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def _list_docs(project):
+    return [f"docs/{path.name}" for path in sorted(project.glob("docs/*.md"))]
+
+
+def _read_constants(tree):
+    """Return the names of a script's constants."""
+    targets = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    return {target.id for target in targets if isinstance(target, ast.Name) and target.id.isupper()}
+
+
+def _read_tables(text):
+    """Return the tables of a file in Markdown, each a list of rows."""
+    return [block.splitlines() for block in re.findall(r"(?:^\|.*\n?)+", text, re.M)]
+
+
+CHECKS = (
+    check_recipes,
+    check_tables_of_results,
+    check_docstrings,
+    check_models,
+    check_commands,
+    check_speed,
+    check_ablations,
+    check_guarantees,
+)
+
+
+def main():
+    try:
+        files = Files(PROJECT)
+        mismatches = list(check_records(files))
+        if not mismatches:  # the other checks take their means
+            mismatches = [line for check in CHECKS for line in check(files)]
+    except FileNotFoundError as error:
+        name = Path(error.filename).relative_to(PROJECT)
+        mismatches = [f"{name}: the file is missing: restore it, or change this check"]
+    for line in mismatches:
+        print(line, file=sys.stderr)
+    if mismatches:
+        sys.exit(1)
+    records = sum(map(len, files.records.values())) + len(files.models)
+    print(f"README and docs agree with {records} records.")
+
+
+if __name__ == "__main__":
+    main()

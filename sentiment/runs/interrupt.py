@@ -1,0 +1,53 @@
+"""Ctrl-C in a training: it ends after the current step, and a second Ctrl-C ends it at once."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from sentiment.console import error_line, open_null, print_to_stderr
+from sentiment.distribution import is_main_process
+
+
+class InterruptHandler:
+    """Handles SIGINT while a training runs.
+
+    Of several processes the main one decides: the steps that it has begun need the others.
+
+    Args:
+        stop: called if Ctrl-C is pressed outside of ``fit``, before `KeyboardInterrupt` is raised;
+            returns the message to print.
+
+    Attributes:
+        is_training: set it while ``fit`` runs, which then has to look at ``is_interrupted``.
+        is_interrupted: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, stop: Callable[[], str]):
+        self.is_training = False
+        self.is_interrupted = False
+        self._stop = stop
+        self._previous = None
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+
+    def release(self):
+        """Give SIGINT back to its previous handler."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, *_):
+        self.release()
+        if not is_main_process():
+            print_to_stderr(
+                "\nCtrl-C in the main process stops all. Press it again to stop at once."
+            )
+            return
+        self.is_interrupted = True
+        # A program that reads the output, such as tee, gets the same Ctrl-C and may have ended.
+        sys.stdout = open_null()
+        if not self.is_training:
+            print_to_stderr(f"\n{error_line(self._stop())}")
+            # Keras would extend the text of an `Exception`.
+            raise KeyboardInterrupt
+        print_to_stderr("\nStopping after this step. Press Ctrl-C again to stop at once.")

@@ -1,0 +1,55 @@
+"""Whether a repeated training reproduced an earlier run."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from sentiment.console import strip_control_characters
+from sentiment.distribution import without_distribution
+from sentiment.runs.checkpoint import CONDITIONS
+from sentiment.runs.folder import MODEL
+from sentiment.runs.record import read_record
+
+
+def find_differences(then: dict, now: dict) -> list[str]:
+    """Say in which conditions a training differs from an earlier one.
+
+    Args:
+        then, now: the states or records of the two trainings.
+    """
+    return [
+        strip_control_characters(f"{name} was {then.get(kind, {}).get(name)} and is {value}")
+        for kind in (*CONDITIONS, "device")
+        for name, value in now.get(kind, {}).items()
+        if then.get(kind, {}).get(name) != value
+    ]
+
+
+def compare_with(folder: Path, now: dict, history: list[dict], weights: list[np.ndarray]) -> str:
+    """Say whether a training has the history and weights of an earlier run, in one line.
+
+    Args:
+        folder: the folder of the earlier run.
+        now: the state of this training, with its conditions, its device, and its best epoch.
+        history: one dictionary per epoch.
+        weights: the restored weights.
+    """
+    earlier = read_record(folder)
+    has_same_history = all(
+        [row[name] for row in history] == earlier.history[name] for name in earlier.history
+    )
+    with without_distribution():
+        earlier_weights = keras.saving.load_model(folder / MODEL).get_weights()
+    has_same_weights = len(weights) == len(earlier_weights) and all(
+        np.array_equal(*pair) for pair in zip(weights, earlier_weights, strict=True)
+    )
+    if has_same_history and has_same_weights:
+        return f"Reproduced         {folder}: same history and weights"
+    then = {**earlier.metadata, "device": {"device": earlier.metadata.get("device")}}
+    differences = find_differences(then, now) or ["nothing else differs"]
+    accuracy = earlier.metadata["validation"]["accuracy"]
+    return (
+        f"Not reproduced     {folder}: validation accuracy was {accuracy:.2%} and is "
+        f"{now['best']['val_accuracy']:.2%}; {'; '.join(differences)}"
+    )
