@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
-from sentiment import SentimentError
 
 import keras
 import numpy as np
@@ -26,6 +25,7 @@ from sentiment.cli import ArgumentParser, run
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.imdb import PACKAGE_REVIEWS, read_package
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SEPARATORS, START_ID
+from sentiment.errors import SentimentError
 from sentiment.inference import Predictor, load_predictor
 
 CHECKED_REVIEWS = 1_000

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
-from sentiment import SentimentError
 
 import pandas
 
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import strip_control_characters
+from sentiment.errors import SentimentError
 from sentiment.plots import draw_comparison
 from sentiment.runs.atomic import write_atomically
 from sentiment.runs.folder import MODELS, exists

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
-from sentiment import SentimentError
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from sentiment.cli import ArgumentParser, run
 from sentiment.console import progress_bar, redirect_to_null, strip_control_characters
 from sentiment.data.csv_files import TEXT_COLUMNS, find_column, open_csv
 from sentiment.data.tokenizer import OOV_ID, START_ID
+from sentiment.errors import SentimentError
 from sentiment.inference import Predictor, load_predictor
 from sentiment.plots import draw_explanation
 from sentiment.runs.atomic import write_atomically

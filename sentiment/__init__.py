@@ -6,7 +6,7 @@
     inference.py     a trained run: load it, encode text as it was trained, predict
     plots.py         all that is drawn with Matplotlib
     constants.py     a script's constants as command-line options
-    cli.py           one-line errors and exit status
+    cli.py           one-line errors and exit status; errors.py is the package's exception
     console.py       what reaches the terminal
     distribution.py  several devices and processes
 
@@ -18,27 +18,8 @@ import importlib.util
 import os
 import sys
 
-from sentiment.console import (
-    error_line,
-    open_closed_streams,
-    quiet_libraries,
-    strip_control_characters,
-)
-
-
-class SentimentError(Exception):
-    """A mistake or failure that the user can fix.
-
-    Its text is one line that says what is wrong and what to do. The scripts print it and exit.
-
-    Args:
-        message: the line.
-        status: the exit status; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
-    """
-
-    def __init__(self, message: str, status: int = 1):
-        super().__init__(strip_control_characters(message))
-        self.status = status
+from sentiment.console import error_line, open_closed_streams, quiet_libraries
+from sentiment.errors import SentimentError  # noqa: F401
 
 
 def _choose_backend():

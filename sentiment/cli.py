@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from sentiment import SentimentError
-
 from sentiment.console import error_line, print_to_stderr, redirect_to_null
+from sentiment.errors import SentimentError
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -11,12 +11,11 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment import SentimentError
-
 from sentiment.cli import ArgumentParser
 from sentiment.data.dataset import SOURCES
 from sentiment.data.imdb import SOURCE_NAMES
 from sentiment.distribution import broadcast
+from sentiment.errors import SentimentError
 from sentiment.runs.checkpoint import find_unfinished
 from sentiment.runs.folder import exists
 from sentiment.runs.record import find_finished
@@ -94,6 +93,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         parser.error("--resume continues a run and --like starts another one; use one of them")
     if resume is not None:
         resumed, state = broadcast(lambda: find_unfinished(file.name, resume))
+        _check_names(state["options"], constants, str(resumed), file.name)
         options = {**state["options"], **options}
         evaluate_test = evaluate_test and state.get("evaluate_test", True)
     elif like is not None:
@@ -190,8 +190,7 @@ def _match(recorded: dict, constants: dict, name: str, script: str) -> dict:
     Raises:
         SentimentError: if the script lacks one that is recorded.
     """
-    if unknown := [name for name in recorded if name not in constants]:
-        raise SentimentError(f"{name} sets {', '.join(unknown)}, which {script} doesn't have")
+    _check_names(recorded, constants, name, script)
     if missing := [f"{name} = {constants[name]!r}" for name in constants if name not in recorded]:
         print(f"{name} doesn't set {', '.join(missing)}: the values of {script} are used")
     return recorded
@@ -202,6 +201,11 @@ def _parse_literal(text: str):
         return ast.literal_eval(text)
     except Exception:  # it raises many kinds
         raise argparse.ArgumentTypeError(f"{text!r} is not a literal of Python") from None
+
+
+def _check_names(recorded: dict, constants: dict, name: str, script: str):
+    if unknown := [name for name in recorded if name not in constants]:
+        raise SentimentError(f"{name} sets {', '.join(unknown)}, which {script} doesn't have")
 
 
 def _is_literal(value) -> bool:

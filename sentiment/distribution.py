@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from sentiment import SentimentError
-
 import keras
 import numpy as np
 
 from sentiment.console import error_line, open_null, quiet_libraries, redirect_to_null
+from sentiment.errors import SentimentError
 
 if keras.backend.backend() == "jax":
     import jax

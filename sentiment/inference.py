@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment import SentimentError
-
 import keras
 import numpy as np
 
 import sentiment.layers  # noqa: F401, Keras then knows the layers in saved models
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.tokenizer import SPECIAL_TOKENS, encode, split_as_spelled
+from sentiment.errors import SentimentError
 from sentiment.runs.folder import MODEL, VOCABULARY
 from sentiment.runs.record import find_finished
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from sentiment import SentimentError
-
 import filelock
 import numpy as np
 
 from sentiment.console import progress_bar
 from sentiment.data.sequences import LabeledReviews, Sequences, hash_tokens
 from sentiment.data.tokenizer import SPECIAL_TOKENS, START_ID, tokenize
+from sentiment.errors import SentimentError
 
 CACHE = Path("cache")
 FORMAT = 1  # version of the files in the cache; other versions are ignored

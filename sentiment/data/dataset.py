@@ -3,14 +3,13 @@
 import hashlib
 from dataclasses import dataclass, replace
 
-from sentiment import SentimentError
-
 import numpy as np
 
 from sentiment.data.files import read_files
 from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
 from sentiment.data.sequences import LabeledReviews, Sequences, concatenate
 from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, build_vocabulary, encode_corpus
+from sentiment.errors import SentimentError
 
 SOURCES = ("auto", *SOURCE_NAMES)
 VALIDATION_REVIEWS = 2_500

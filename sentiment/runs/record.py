@@ -8,11 +8,10 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment import SentimentError
-
 import keras
 import numpy as np
 
+from sentiment.errors import SentimentError
 from sentiment.runs import folder as folders
 from sentiment.runs.atomic import hash_file, write_atomically
 from sentiment.runs.folder import HASHED_FILES, HISTORY, RECORD, VOCABULARY, find_run_folder

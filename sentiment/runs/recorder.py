@@ -6,8 +6,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sentiment import SentimentError
-
 import keras
 
 from sentiment.console import print_to_stderr, quiet_libraries, warn
@@ -19,6 +17,7 @@ from sentiment.distribution import (
     is_main_process,
     without_distribution,
 )
+from sentiment.errors import SentimentError
 from sentiment.plots import draw_history
 from sentiment.runs import folder as folders
 from sentiment.runs import sanity_checks

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from sentiment import SentimentError
-
 import keras
 
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
+from sentiment.errors import SentimentError
 
 CHANCE = 0.55  # accuracy that guessing may reach
 DIVERGED_LOSS = 3.0  # a network that guesses has a loss of 0.69
