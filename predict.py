@@ -24,7 +24,7 @@ import numpy as np
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import progress_bar, redirect_to_null, strip_control_characters
 from sentiment.data.csv_files import TEXT_COLUMNS, find_column, open_csv
-from sentiment.data.tokenizer import OOV_ID, START_ID
+from sentiment.data.tokenizer import OOV_ID, START_ID, split_as_spelled
 from sentiment.errors import SentimentError
 from sentiment.inference import Predictor, load_predictor
 from sentiment.plots import draw_explanation
@@ -162,7 +162,7 @@ def explain(review: str, predictor: Predictor, output: Path | None):
     words, probabilities, changes = predictor.explain(review)
     if not words:
         raise SentimentError("there is no word in this review")
-    if len(words) == predictor.maximum_tokens:
+    if len(words) < len(split_as_spelled(review)):
         print(f"The network reads the last {len(words):,} words:")
     words = [strip_control_characters(word) for word in words]
     print_explanation(words, probabilities, changes)

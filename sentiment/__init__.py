@@ -19,7 +19,6 @@ import os
 import sys
 
 from sentiment.console import error_line, open_closed_streams, quiet_libraries
-from sentiment.errors import SentimentError  # noqa: F401
 
 
 def _choose_backend():

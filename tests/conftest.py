@@ -1,4 +1,4 @@
-"""The real reviews, and small trainings on a few of them."""
+"""The real reviews, small trainings on a few of them, and scripts in processes of their own."""
 
 import dataclasses
 import json
@@ -12,22 +12,49 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sentiment import reviews, runs
-from sentiment.data import load_data
+import sentiment  # before Keras: it sets the backend and quiets TensorFlow
 
+import filelock
 import keras
 import numpy as np
 import pytest
 
+import sentiment.data.cache
+import sentiment.runs.folder
+from sentiment.data import load_data
+from sentiment.data.sequences import concatenate
+from sentiment.runs.record import read_record
+from sentiment.runs.recorder import RunRecorder
+
 PROJECT = Path(__file__).resolve().parents[1]
-# The faster LSTM and the exports are TensorFlow's.
+PROGRAMS = PROJECT / "tests" / "programs"
+# The fused LSTM and the exports need TensorFlow.
 collect_ignore = (
     [] if keras.backend.backend() == "tensorflow" else ["test_lstm.py", "test_export.py"]
 )
-
-
-# The files with the longest tests come first, so that at the end all processes have work.
-LONGEST = ("test_broken_off", "test_predict", "test_training", "test_export", "test_backends")
+# The files with the longest tests come first, so that all processes are busy until the end.
+LONGEST = (
+    "test_distribution",
+    "test_export",
+    "test_backends",
+    "test_interruption",
+    "test_predict",
+    "test_training",
+)
+# What the tests rely on, whatever constants a script has at the moment.
+CONSTANTS = [
+    "--data=imdb-package",
+    "--vocabulary-size=10000",
+    "--maximum-tokens=500",
+    "--padding=post",
+    "--batch-size=64",
+    "--word-vectors=none",
+    "--seed=1",
+    "--learning-rate=0.002",
+    "--precision=float32",
+    "--epochs=2",
+    "--restore-best-weights",
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -38,55 +65,82 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """The folder of encoded reviews, in place of the one in the project."""
-    reviews.CACHE = tmp_path_factory.mktemp("cache")
-    return reviews.CACHE
+    sentiment.data.cache.CACHE = tmp_path_factory.mktemp("cache")
+    return sentiment.data.cache.CACHE
 
 
 @pytest.fixture(scope="session")
 def data():
-    """The reviews as the scripts load them by default."""
+    """The reviews of the package, with 10,000 word ids and 500 tokens."""
     return load_data("imdb-package", 10_000, 500)
 
 
 @pytest.fixture(scope="session")
 def whole_data():
-    """The same reviews, uncut and with all words known."""
+    """The same reviews, not truncated and with all words."""
     return load_data("imdb-package", 1_000_000, 1_000_000)
 
 
 @pytest.fixture
 def small_data(data):
-    """A few short reviews of each part."""
+    """A few short reviews of each set."""
 
-    def take(part):
-        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+    def take(name):
+        x, y = getattr(data, f"x_{name}"), getattr(data, f"y_{name}")
         chosen = [*np.flatnonzero(y == 0)[:48], *np.flatnonzero(y == 1)[:48]]
-        return {f"x_{part}": [x[i][-20:] for i in chosen], f"y_{part}": y[chosen]}
+        return {f"x_{name}": concatenate([x[i][-20:] for i in chosen]), f"y_{name}": y[chosen]}
 
     return dataclasses.replace(data, **take("train"), **take("validation"), **take("test"))
 
 
 @pytest.fixture
 def train(small_data, monkeypatch, tmp_path):
-    """A function that runs a script's main() on the small data, in an empty folder."""
+    """A function that runs a script's main() on the small data, in an empty folder.
+
+    The run is called ``lstm``, ``cnn_lstm`` or ``naive_bayes_lstm``, as the script is.
+    """
     monkeypatch.chdir(tmp_path)
-    # Runs that were broken off in this process would go on being locked.
-    monkeypatch.setattr(runs, "lock_folder", lambda _: None)
+    # A run that ended with an error would stay locked by this process.
+    monkeypatch.setattr(
+        sentiment.runs.folder, "lock_run_folder", lambda folder: filelock.FileLock(folder / ".lock")
+    )
 
     def run_main(script, *arguments):
+        name = Path(script.__file__).stem.removeprefix("train_")
         monkeypatch.setattr(script, "load_data", lambda *_: small_data)
-        few = ["--epochs", "2", "--no-word-vectors"]  # these take a second
-        monkeypatch.setattr(sys, "argv", [script.__file__, *few, *arguments])
+        command = [script.__file__, *CONSTANTS, f"--name={name}", *arguments]
+        if "--resume" in arguments or "--like" in arguments:
+            command = [script.__file__, *arguments]
+        monkeypatch.setattr(sys, "argv", command)
         constants = {name: value for name, value in vars(script).items() if name.isupper()}
         handler = signal.getsignal(signal.SIGINT)
         try:
             script.main()
         finally:
-            signal.signal(signal.SIGINT, handler)  # one that ends early has no need to do so
+            signal.signal(signal.SIGINT, handler)  # a run that ends with an error keeps its own
+            keras.config.set_dtype_policy("float32")
             vars(script).update(constants)
         return tmp_path / "models"
 
     return run_main
+
+
+@pytest.fixture
+def train_one_epoch(train, monkeypatch):
+    """A function that calls `train`, but fails when the second epoch begins."""
+
+    def run_one_epoch(script, *arguments):
+        def fail(self, epoch, logs=None):
+            if epoch == 1:
+                raise ZeroDivisionError
+            begin(self, epoch, logs)
+
+        begin = RunRecorder.on_epoch_begin
+        with monkeypatch.context() as changed, pytest.raises(ZeroDivisionError):
+            changed.setattr(RunRecorder, "on_epoch_begin", fail)
+            train(script, *arguments)
+
+    return run_one_epoch
 
 
 @pytest.fixture
@@ -105,10 +159,15 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", path], check=True)
 
 
+def list_files(folder):
+    """Return the names of the files in a run folder, without its lock."""
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+
+
 def assert_readable(run):
-    """Check that each file in a run folder is whole."""
+    """Check that each file in a run folder is complete."""
     for path in run.iterdir() if run.exists() else ():
-        if path.name.startswith(".unfinished-"):
+        if path.name.startswith((".unfinished-", ".lock")):
             continue
         if path.suffix == ".keras":
             keras.saving.load_model(path)
@@ -118,13 +177,18 @@ def assert_readable(run):
         elif path.suffix == ".json":
             json.loads(path.read_text())
         elif path.suffix == ".csv":
-            runs.read_run(path)
+            read_record(path)
         else:
             assert path.read_bytes()
 
 
+def assert_one_line(error):
+    """Check that an error has one printable line."""
+    assert str(error) and str(error).isprintable(), error
+
+
 def start_script(script, *arguments, folder, stdout=os.devnull, stderr=os.devnull):
-    """Start a script as a user would, in a process of its own, and return that.
+    """Start a script as a user would, in a process of its own, and return the process.
 
     Where processes can be forked, its parent has imported Keras already, which takes seconds.
     """

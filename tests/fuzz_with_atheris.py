@@ -1,4 +1,4 @@
-"""Let atheris run one of the tests in test_fuzz.py, whose docstring says how."""
+"""Run a test of test_fuzz.py with atheris; the docstring there says how."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ with atheris.instrument_imports(include=["sentiment", "predict"]):
     from tests import test_fuzz
 
 SEEDS = 20
-SEED_BYTES = 4_096  # enough for hypothesis to make an example of them
+SEED_BYTES = 4_096  # enough for an example of Hypothesis
 
 
 def main():

@@ -1,13 +1,17 @@
 """Recipes are compared on training reviews alone."""
 
-from benchmarks import accuracy
+import sys
 
 import numpy as np
+import pytest
+
+import train_lstm
+from benchmarks import accuracy
 
 
-def test_folds_are_trained_and_tested_on_training_reviews_each_on_its_own(data, monkeypatch):
+def test_folds_are_disjoint_and_hold_training_reviews_only(data, monkeypatch):
     monkeypatch.setattr(accuracy, "load_data", lambda *_: data)
-    # Reviews are told apart by where they stand: some are worth the same.
+    # Reviews are told apart by their positions: some have the same text.
     place_of = {position: i for i, position in enumerate(data.x_train.positions)}
     tested = []
     for fold in range(accuracy.FOLDS):
@@ -20,3 +24,22 @@ def test_folds_are_trained_and_tested_on_training_reviews_each_on_its_own(data, 
         assert part.x_validation is data.x_validation
         tested += test
     assert len(set(tested)) == len(tested) == accuracy.FOLDS * accuracy.LEFT_OUT_REVIEWS
+
+
+@pytest.mark.parametrize("runs", [3, 5])
+def test_each_run_has_its_own_seed_and_the_next_fold(runs, monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(accuracy.folder, "MODELS", tmp_path)
+    monkeypatch.setattr(accuracy, "load_fold", lambda fold, *_: fold)
+    monkeypatch.setattr(train_lstm, "load_data", None)
+    monkeypatch.setattr(
+        train_lstm, "main", lambda: started.append((train_lstm.load_data(), sys.argv[1:]))
+    )
+    command = ["accuracy.py", "train_lstm.py", f"--runs={runs}", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", command)
+    accuracy.main()
+    folds, commands = zip(*started, strict=True)
+    assert folds == tuple(i % accuracy.FOLDS for i in range(runs))
+    seeds = [command[command.index("--seed") + 1] for command in commands]
+    assert len(set(seeds)) == runs
+    assert all(command[:2] == ["--epochs", "1"] for command in commands)

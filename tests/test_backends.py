@@ -1,132 +1,130 @@
-"""Keras' backends train with the same scripts, and read each other's networks."""
+"""Keras' backends train with the same scripts, and load each other's models."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 
-from sentiment.data import read_package
-from tests.conftest import PROJECT
-from tests.test_broken_off import assert_same
-from tests.test_own_data import write_csv
-
 import numpy as np
 import pytest
 
+from sentiment.data.imdb import read_package
+from tests.conftest import CONSTANTS, PROGRAMS, PROJECT
+from tests.test_files import write_csv
+from tests.test_interruption import assert_same
+
 BACKENDS = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
-SCRIPTS = ["train_lstm.py", "train_naive_bayes_lstm.py"]
-ARGUMENTS = ["--data", "own.csv", "--epochs", "1", "--maximum-tokens", "30", "--lstm-units", "8"]
-ARGUMENTS += ["--no-word-vectors"]  # these take seconds
-TRAIN = """
-import runpy, sys
-sys.argv.pop(0)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-# The same, as if the process were killed after its first epoch.
-BREAK_OFF = f"""
-import os
-from sentiment.training import Run
-end = Run.on_epoch_end
-Run.on_epoch_end = lambda *arguments: (end(*arguments), os._exit(0))
-{TRAIN}"""
-PREDICT = """
-from sentiment.data import read_package
-from sentiment.runs import MODELS, find_runs, load_run
-import numpy as np
-texts = read_package()[0][:200]
-runs = {folder.name: load_run(folder.name) for folder in find_runs(MODELS)}
-np.savez(f"{sys.argv[1]}.npz", **{
-    name: run.predict([run.encode(text) for text in texts]) for name, run in runs.items()
-})
-"""
-READ = """
-from sentiment.batches import Batches
-import keras
-import numpy as np
-reviews = [np.full(1 + number % 3, number, np.int32) for number in range(1, 61)]
-model = keras.Sequential(
-    [
-        keras.Input((None,), dtype="int32"),
-        keras.layers.Embedding(61, 1, "zeros", mask_zero=True),
-        keras.layers.GlobalAveragePooling1D(),
-    ]
-)
-# Each time that a review is read, the number of its id grows by one.
-model.compile(keras.optimizers.SGD(1.0), loss=lambda labels, read: -read)
-batches = Batches(reviews, np.zeros(60), 1, shuffle_seed=1)
-for epochs in (1, 2, 3):
-    model.fit(batches, initial_epoch=epochs - 1, epochs=epochs, shuffle=False, verbose=0)
-    np.testing.assert_allclose(model.get_weights()[0][1:], epochs, atol=1e-5)
-model.fit(batches, epochs=3, shuffle=False, verbose=0)
-np.testing.assert_allclose(model.get_weights()[0][1:], 6, atol=1e-5)
-"""
+OTHER_BACKENDS = BACKENDS[1:] if BACKENDS[0] == "tensorflow" else BACKENDS
+SCRIPTS = ["train_lstm", "train_naive_bayes_lstm"]
+ARGUMENTS = [*CONSTANTS, "--data=own.csv", "--epochs=1", "--maximum-tokens=30", "--lstm-units=8"]
 
 
-def run_on(backend, code, *arguments, folder):
-    """Run code as if this backend were the only one that is installed."""
-    hide = f"for name in {set(BACKENDS) - {backend}}: sys.modules[name] = None"
-    subprocess.run(
-        [sys.executable, "-c", f"import sys\n{hide}\n{code}", *arguments],
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a few reviews."""
+    texts, labels = read_package()
+    write_csv(tmp_path / "own.csv", texts[::100], labels[::100])
+    return tmp_path
+
+
+def run_on(backends, *command, folder, variable=None):
+    """Run a program as if only these backends were installed; return the finished process.
+
+    Args:
+        variable: the value of KERAS_BACKEND; by default it is not set.
+    """
+    variables = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    if variable:
+        variables["KERAS_BACKEND"] = variable
+    return subprocess.run(
+        [sys.executable, PROGRAMS / "with_backends.py", backends, *command],
         cwd=folder,
-        # Without a limit PyTorch's threads wait for one another where others compute as well.
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(PROJECT),
-        },
-        check=True,
+        # With more threads, those of PyTorch wait for each other on a machine that is busy.
+        env={**variables, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
         timeout=600,
     )
 
 
-def test_every_backend_trains_and_reads_every_backends_networks(tmp_path):
-    texts, labels = read_package()
-    write_csv(tmp_path / "own.csv", texts[::100], labels[::100])
+@pytest.mark.extended
+def test_every_backend_trains_and_loads_the_models_of_the_others(folder):
     names = []
     for backend in BACKENDS:
         for script in SCRIPTS:
-            names.append(f"{backend}_{script.removesuffix('.py')}")
-            script = str(PROJECT / script)
-            run_on(backend, TRAIN, script, *ARGUMENTS, "--name", names[-1], folder=tmp_path)
+            names.append(f"{backend}_{script}")
+            command = [PROJECT / f"{script}.py", *ARGUMENTS, f"--name={names[-1]}"]
+            done = run_on(backend, *command, folder=folder, variable=backend)
+            assert done.returncode == 0, done.stderr
     probabilities = []
     for backend in BACKENDS:
-        run_on(backend, PREDICT, backend, folder=tmp_path)
-        probabilities.append(np.load(tmp_path / f"{backend}.npz"))
+        command = [PROGRAMS / "predict_with_all_runs.py", f"{backend}.npz"]
+        done = run_on(backend, *command, folder=folder, variable=backend)
+        assert done.returncode == 0, done.stderr
+        probabilities.append(np.load(folder / f"{backend}.npz"))
     for name in names:
-        one, *others = (found[name] for found in probabilities)
+        one, *others = (predicted[name] for predicted in probabilities)
         assert np.ptp(one) > 1e-3
         for other in others:
             np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_fit_reads_each_review_once_an_epoch(backend, tmp_path):
-    run_on(backend, READ, folder=tmp_path)
+def test_fit_gets_each_review_once_an_epoch(backend, tmp_path):
+    program = PROGRAMS / "count_reviews_in_fit.py"
+    done = run_on(backend, program, folder=tmp_path, variable=backend)
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "tensorflow"])
-def test_others_than_tensorflow_go_on_exactly_too(backend, tmp_path):
-    texts, labels = read_package()
-    write_csv(tmp_path / "own.csv", texts[::100], labels[::100])
-    script = str(PROJECT / "train_lstm.py")
-    two = [script, *ARGUMENTS, "--epochs", "2", "--batch-size", "8"]
-    run_on(backend, TRAIN, *two, "--name", "unbroken", folder=tmp_path)
-    run_on(backend, BREAK_OFF, *two, "--name", "broken", folder=tmp_path)
-    runs = [tmp_path / "models" / name for name in ("unbroken", "broken")]
+@pytest.mark.extended
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_a_training_is_resumed_exactly_on_jax_and_pytorch(backend, folder):
+    script = PROJECT / "train_lstm.py"
+    arguments = [script, *ARGUMENTS, "--epochs=2", "--batch-size=8"]
+    for command in (
+        [*arguments, "--name=uninterrupted"],
+        [PROGRAMS / "die_after_an_epoch.py", *arguments, "--name=killed"],
+    ):
+        done = run_on(backend, *command, folder=folder, variable=backend)
+        assert done.returncode == 0, done.stderr
+    runs = [folder / "models" / name for name in ("uninterrupted", "killed")]
     assert [len((run / "history.csv").read_text().splitlines()) for run in runs] == [3, 2]
-    run_on(backend, TRAIN, script, "--resume", folder=tmp_path)
+    done = run_on(backend, script, "--resume", folder=folder, variable=backend)
+    assert done.returncode == 0, done.stderr
     assert_same(*reversed(runs))
 
 
-@pytest.mark.parametrize("script", ["train_lstm.py", "predict.py", "plot_history.py"])
-def test_a_backend_that_is_not_there_is_said_in_one_line(script):
-    done = subprocess.run(
-        [sys.executable, PROJECT / script, "--help"],
-        env={**os.environ, "KERAS_BACKEND": "nowhere"},
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.extended
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_the_installed_backend_is_chosen_without_tensorflow(backend, folder):
+    command = [PROJECT / "train_lstm.py", *ARGUMENTS, "--name=chosen"]
+    done = run_on(backend, *command, folder=folder)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder / "models" / "chosen" / "run.json").read_text())
+    assert backend in record["versions"] and record["epochs"] == 1
+
+
+@pytest.mark.extended
+@pytest.mark.skipif(not {"jax", "torch"} <= set(BACKENDS), reason="needs JAX and PyTorch")
+def test_jax_is_preferred_to_pytorch(tmp_path):
+    done = run_on("jax,torch", PROGRAMS / "print_backend.py", folder=tmp_path)
+    assert done.stdout.strip() == "jax", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "variable"),
+    [
+        ("train_lstm.py", "nowhere"),
+        ("predict.py", "nowhere"),
+        ("plot_history.py", "jax"),
+        ("export.py", "torch"),
+    ],
+)
+def test_a_backend_that_is_missing_is_one_line(script, variable, tmp_path):
+    command = [PROJECT / script, "--help"]
+    done = run_on("tensorflow", *command, folder=tmp_path, variable=variable)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("Keras can't be used: ") and "nowhere" in line
+    assert line.startswith(f"{script}: ") and variable in line and "KERAS_BACKEND" in line

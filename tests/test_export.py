@@ -1,18 +1,24 @@
-"""What is exported runs without this project and gives the probabilities of `predict.py`."""
+"""Exported networks run without this project and give the probabilities of `predict.py`."""
 
 import importlib.util
 import json
 import subprocess
 import sys
 
-import export
-from sentiment.data import read_package
-from sentiment.runs import MODELS, load_run
-from tests.conftest import PROJECT, run_script
-
+import keras
 import numpy as np
 import pytest
 
+import export
+import sentiment.layers
+from sentiment.data.imdb import read_package
+from sentiment.errors import SentimentError
+from sentiment.inference import load_predictor
+from sentiment.runs.folder import MODELS
+from tests.conftest import CONSTANTS, PROGRAMS, PROJECT, assert_one_line, run_script
+
+BUNDLED = PROJECT / MODELS
+RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
 ODD_REVIEWS = [
     "",
     "!!!",
@@ -30,26 +36,25 @@ def reviews():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with two short runs: of padding in front, and with naive Bayes."""
+    """A folder with two short runs: one with pre-padding, one with naive Bayes."""
     folder = tmp_path_factory.mktemp("runs")
-    arguments = ["--data", "imdb-package", "--vocabulary-size", "3000", "--maximum-tokens", "20"]
+    arguments = [*CONSTANTS, "--vocabulary-size", "3000", "--maximum-tokens", "20"]
     arguments += ["--lstm-units", "8", "--epochs", "1"]
     for script, *own in (
-        ("train_cnn_lstm.py", "--name", "unmasked", "--no-mask-padding"),
-        ("train_naive_bayes_lstm.py", "--name", "naive_bayes", "--counted-terms", "5000"),
+        ("train_cnn_lstm.py", "--name", "pre_padded", "--padding", "pre"),
+        ("train_naive_bayes_lstm.py", "--name", "naive_bayes", "--naive-bayes-terms", "5000"),
     ):
-        done = run_script(script, *own, *arguments, folder=folder)
+        done = run_script(script, *arguments, *own, folder=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
 
-def predict_in_new_process(code, given, folder):
-    """Run code that turns the list of what is given into probabilities, without this project."""
-    code = f"import json, sys; given = json.load(sys.stdin); {code}; print(json.dumps(list(p)))"
+def predict_exported(form, path, reviews):
+    """Return the probabilities of an exported network, from a process without this project."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code],
-        cwd=folder,
-        input=json.dumps(given),
+        [sys.executable, "-I", PROGRAMS / "predict_exported.py", form, path.name],
+        cwd=path.parent,
+        input=json.dumps(reviews),
         capture_output=True,
         text=True,
         timeout=600,
@@ -58,97 +63,98 @@ def predict_in_new_process(code, given, folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", [PROJECT / MODELS / "lstm", "unmasked", "naive_bayes"])
-def test_a_savedmodel_takes_text(name, reviews, folder, monkeypatch):
-    output = folder / "serving" / getattr(name, "name", name) / "1"
-    done = run_script(
-        "export.py", name, "--format", "savedmodel", "--output", output, folder=folder
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Checked on 1,000 reviews: probabilities differ by" in done.stdout
-    code = (
-        "import tensorflow as tf; m = tf.saved_model.load('1'); "
-        "p = m.serve(tf.constant(given)).numpy()[:, 0].astype(float)"
-    )
-    monkeypatch.chdir(folder)
-    run = load_run(str(name))
-    expected = run.predict([run.encode(review) for review in reviews])
-    np.testing.assert_allclose(
-        predict_in_new_process(code, reviews, output.parent), expected, atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("name", ["lstm", "cnn_lstm", "naive_bayes"])
 @pytest.mark.parametrize(
-    ("form", "package", "code"),
+    "name",
     [
-        (
-            "onnx",
-            "onnxruntime",
-            "import numpy as np, onnxruntime; s = onnxruntime.InferenceSession('m.onnx'); "
-            "p = [float(s.run(None, {'word_ids': np.array([i], 'int32')})[0]) for i in given]",
-        ),
-        (
-            "litert",
-            "ai_edge_litert",
-            "import numpy as np; from ai_edge_litert.interpreter import Interpreter; "
-            "r = Interpreter('m.tflite').get_signature_runner(); "
-            "p = [float(*r(word_ids=np.array([i], 'int32')).values()) for i in given]",
-        ),
+        pytest.param("lstm", marks=pytest.mark.slow),
+        pytest.param("pre_padded", marks=pytest.mark.extended),
+        pytest.param("naive_bayes", marks=pytest.mark.extended),
     ],
 )
-def test_an_onnx_or_litert_file_takes_word_ids(
-    name, form, package, code, reviews, folder, tmp_path
-):
-    pytest.importorskip(package)
-    folder = (folder if name == "naive_bayes" else PROJECT) / MODELS / name
-    output = tmp_path / f"m{export.FILES[form][5:]}"
-    done = run_script("export.py", folder, "--format", form, "--output", output, folder=tmp_path)
+def test_savedmodel_takes_text(name, reviews, tmp_path, request):
+    run = BUNDLED / name if name == "lstm" else request.getfixturevalue("folder") / MODELS / name
+    output = tmp_path / "serving" / "1"
+    arguments = [run, "--format", "savedmodel", "--output", output]
+    done = run_script("export.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    run = load_run(str(folder))
-    sequences = [run.encode(review) for review in reviews]
-    given = [sequence.tolist() for sequence in sequences]
+    assert "1,000 reviews" in done.stdout
+    predictor = load_predictor(str(run))
+    expected = predictor.predict([predictor.encode(review) for review in reviews])
+    np.testing.assert_allclose(predict_exported("savedmodel", output, reviews), expected, atol=1e-6)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("name", ["lstm", "cnn_lstm", "naive_bayes"])
+@pytest.mark.parametrize("form", RUNTIMES)
+def test_onnx_and_litert_files_take_word_ids(name, form, reviews, folder, tmp_path):
+    pytest.importorskip(RUNTIMES[form])
+    run = (folder if name == "naive_bayes" else PROJECT) / MODELS / name
+    output = tmp_path / export.FILES[form]
+    done = run_script("export.py", run, "--format", form, "--output", output, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    predictor = load_predictor(str(run))
+    sequences = [predictor.encode(review) for review in reviews]
+    ids = [sequence.tolist() for sequence in sequences]
     np.testing.assert_allclose(
-        predict_in_new_process(code, given, tmp_path), run.predict(sequences), atol=1e-4
+        predict_exported(form, output, ids), predictor.predict(sequences), atol=1e-4
     )
 
 
 @pytest.fixture
 def run_export(monkeypatch, tmp_path):
-    """A function that runs export.py and returns its status or message."""
+    """A function that runs export.py in an empty folder and returns its error."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SentimentError) as failure:
             export.main()
-        return stopped.value.code
+        assert_one_line(failure.value)
+        return failure.value
 
     return run
 
 
-def test_what_is_there_already_is_left_alone(run_export, tmp_path):
+def test_the_stock_lstm_is_exported(run_export, monkeypatch, tmp_path):
+    exported = []
+
+    def keep(predictor, path):
+        exported.append(predictor)
+        raise ValueError("kept")
+
+    monkeypatch.setattr(export, "export_savedmodel", keep)
+    run_export(BUNDLED / "lstm", "--format", "savedmodel", "--output", tmp_path / "new")
+    classes = [
+        {type(layer) for layer in predictor.model.layers if isinstance(layer, keras.layers.LSTM)}
+        for predictor in (*exported, load_predictor(str(BUNDLED / "lstm")))
+    ]
+    assert classes == [{keras.layers.LSTM}, {sentiment.layers.LSTM}]
+
+
+def test_existing_output_is_left_alone(run_export, tmp_path):
     output = tmp_path / "precious.onnx"
     output.write_text("mine")
-    message = run_export(PROJECT / MODELS / "lstm", "--format", "savedmodel", "--output", tmp_path)
-    assert "is there already" in message and "\n" not in message
+    error = run_export(BUNDLED / "lstm", "--format", "savedmodel", "--output", tmp_path)
+    assert error.status == 1 and str(tmp_path) in str(error)
     assert output.read_text() == "mine"
 
 
-def test_a_missing_package_is_named(run_export, monkeypatch, tmp_path):
+def test_missing_package_is_named(run_export, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    message = run_export(PROJECT / MODELS / "lstm", "--format", "onnx")
-    assert message == "tf2onnx is missing: pip install -r requirements-export.txt"
+    error = run_export(BUNDLED / "lstm", "--format", "onnx")
+    assert error.status == 1 and "pip install -r requirements/export.txt" in str(error)
+    assert "tf2onnx" in str(error) and (PROJECT / "requirements" / "export.txt").exists()
 
 
-def test_an_export_that_differs_is_not_left_behind(run_export, monkeypatch, tmp_path):
-    def export_wrongly(run, path):
+def test_export_with_other_probabilities_is_deleted(run_export, monkeypatch, tmp_path):
+    def export_wrongly(predictor, path):
         path.mkdir()
         return lambda texts: np.full(len(texts), np.nan)
 
     monkeypatch.setattr(export, "export_savedmodel", export_wrongly)
     arguments = ["--format", "savedmodel", "--output", tmp_path / "wrong"]
-    message = run_export(PROJECT / MODELS / "lstm", *arguments)
-    assert "its probabilities would differ by nan" in message
+    error = run_export(BUNDLED / "lstm", *arguments)
+    assert error.status == 1 and "nan" in str(error)
     assert not list(tmp_path.iterdir())
 
 
@@ -156,4 +162,10 @@ def test_an_export_that_differs_is_not_left_behind(run_export, monkeypatch, tmp_
     "arguments", [[], ["--format", "h5"], ["--format", "onnx", "--output", "x.h5"]], ids=str
 )
 def test_wrong_usage_is_status_2(arguments, run_export):
-    assert run_export(*arguments) == 2
+    assert run_export(*arguments).status == 2
+
+
+def test_other_backends_are_refused(run_export, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    error = run_export("--format", "onnx")
+    assert error.status == 2 and "KERAS_BACKEND=tensorflow" in str(error)

@@ -1,7 +1,7 @@
-"""What is read from outside is read or refused in one line, whatever it holds.
+"""Files from elsewhere, whatever they contain, are read or rejected with a one-line error.
 
-``FUZZ_EXAMPLES=5000 python -m pytest tests/test_fuzz.py`` tries more of it. So does atheris, which
-looks for inputs that reach code no other has reached:
+``FUZZ_EXAMPLES=5000 python -m pytest tests/test_fuzz.py`` tries more of them. So does atheris,
+which looks for inputs that reach code that no other has reached:
 
     pip install atheris==3.0.0
     python -m tests.fuzz_with_atheris test_csv_files -max_total_time=60
@@ -18,15 +18,22 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import predict
-from sentiment import own_data, runs
-from sentiment.checkpoints import read_checkpoint
-from sentiment.words import encode_anew
-from tests.conftest import PROJECT
-
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
+import predict
+import train_lstm
+from sentiment.constants import parse_constants
+from sentiment.data.files import read_files
+from sentiment.data.tokenizer import encode_corpus
+from sentiment.errors import SentimentError
+from sentiment.inference import load_predictor
+from sentiment.runs.checkpoint import read_checkpoint
+from sentiment.runs.folder import HASHED_FILES
+from sentiment.runs.record import read_record
+from tests.conftest import PROJECT, assert_one_line
 
 fuzz = functools.partial(
     settings,
@@ -35,8 +42,11 @@ fuzz = functools.partial(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TEMPORARY = tempfile.TemporaryDirectory()  # atheris knows no fixtures
-LSTM = PROJECT / runs.MODELS / "lstm"
+pytestmark = pytest.mark.slow
+
+TEMPORARY = tempfile.TemporaryDirectory()  # atheris has no fixtures
+LSTM = PROJECT / "models" / "lstm"
+RECIPE = PROJECT / "recipes" / "tokens_100.toml"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
@@ -44,6 +54,7 @@ JSON = st.recursive(
 )
 WORDS = st.sampled_from(["epoch", "loss", "acc", "val_loss", "0.5", "nan", "1e999", "", '"', "x"])
 LINES = st.lists(st.lists(WORDS, max_size=4).map(",".join), max_size=5).map("\n".join)
+NESTED = b"[" * 100_000  # too deep for the stack
 
 
 @st.composite
@@ -57,6 +68,23 @@ def damage(draw, original: bytes):
     return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.booleans()) else content)
 
 
+@st.composite
+def change(draw, original: dict):
+    """A dictionary of which one value, on any level, is another or is missing."""
+    changed = json.loads(json.dumps(original))
+    level = changed
+    while True:
+        key = draw(st.sampled_from(sorted(level)))
+        if isinstance(level[key], dict) and level[key] and draw(st.booleans()):
+            level = level[key]
+            continue
+        if draw(st.booleans()):
+            level[key] = draw(JSON)
+        else:
+            del level[key]
+        return changed
+
+
 @functools.cache
 def make_folder(name):
     folder = Path(TEMPORARY.name, name)
@@ -65,24 +93,24 @@ def make_folder(name):
 
 
 def copy_run(name):
-    """A folder with the files of a finished run, but for its record."""
+    """Return a folder with the files of a finished run, without its record."""
     folder = make_folder(name)
-    for file in runs.HASHED_FILES:
+    for file in HASHED_FILES:
         if not (folder / file).exists():
             shutil.copy(LSTM / file, folder / file)
     return folder
 
 
-def assert_one_line(message):
-    assert message and str(message).isprintable(), message
-
-
-def read_or_refuse(read, *arguments):
-    """Call a function that either returns or leaves with one line."""
+def read_or_reject(read, *arguments, error=SentimentError):
+    """Call a function that returns, or raises an error whose text is one line."""
     try:
         return read(*arguments)
-    except (ValueError, SystemExit) as stopped:
-        assert_one_line(stopped)
+    except error as raised:
+        assert_one_line(raised)
+
+
+def parse(*arguments):
+    return parse_constants(dict(vars(train_lstm)), list(arguments))
 
 
 @given(st.one_of(st.binary(), LINES.map(str.encode), damage((LSTM / "history.csv").read_bytes())))
@@ -90,43 +118,63 @@ def read_or_refuse(read, *arguments):
 def test_histories(content):
     path = make_folder("histories") / "history.csv"
     path.write_bytes(content)
-    read_or_refuse(runs.read_run, path)
+    read_or_reject(read_record, path, error=ValueError)
 
 
-@given(JSON | st.dictionaries(st.sampled_from(["loss", "acc", "history"]), JSON))
+@given(
+    st.one_of(
+        st.binary(),
+        (JSON | st.dictionaries(st.sampled_from(["loss", "acc", "history"]), JSON)).map(
+            lambda content: json.dumps(content).encode()
+        ),
+    )
+)
+@example(NESTED)
+@example(b'{"loss": [1' + b"0" * 400 + b"]}")
 @fuzz()
 def test_histories_in_json(content):
     path = make_folder("histories_in_json") / "history.json"
-    path.write_text(json.dumps(content))
-    read_or_refuse(runs.read_run, path)
+    path.write_bytes(content)
+    read_or_reject(read_record, path, error=ValueError)
 
 
-@st.composite
-def change_record(draw):
-    """A record one of whose values is another, or is missing."""
-    record = json.loads((LSTM / "run.json").read_text())
-    at = record
-    while True:
-        key = draw(st.sampled_from(sorted(at)))
-        if isinstance(at[key], dict) and draw(st.booleans()):
-            at = at[key]
-            continue
-        if draw(st.booleans()):
-            at[key] = draw(JSON)
-        else:
-            del at[key]
-        return json.dumps(record).encode()
-
-
-@given(st.one_of(change_record(), damage((LSTM / "run.json").read_bytes())))
+@given(
+    st.one_of(
+        change(json.loads((LSTM / "run.json").read_text())).map(lambda x: json.dumps(x).encode()),
+        damage((LSTM / "run.json").read_bytes()),
+    )
+)
 @example((LSTM / "run.json").read_bytes().replace(b'"sha256": {', b'"sha256": null, "x": {'))
+@example(NESTED)
 @fuzz()
 def test_records(content):
     folder = copy_run("records")
     (folder / "run.json").write_bytes(content)
-    read_or_refuse(runs.read_run, folder)
-    read_or_refuse(runs.load_run, str(folder))
-    read_or_refuse(runs.find_finished, "train_lstm.py", str(folder))
+    read_or_reject(read_record, folder, error=ValueError)
+    read_or_reject(load_predictor, str(folder))
+    read_or_reject(parse, "--like", str(folder))
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        damage(RECIPE.read_bytes()),
+        change(json.loads((LSTM / "run.json").read_text())["constants"]).map(
+            lambda constants: "\n".join(
+                ['script = "train_lstm.py"', "[constants]"]
+                + [f"{name} = {json.dumps(value)}" for name, value in constants.items()]
+            ).encode()
+        ),
+    )
+)
+@example(b"x = " + NESTED)
+@example(RECIPE.read_bytes().replace(b'"tokens_100"', b"5"))
+@example(RECIPE.read_bytes().replace(b'"auto"', b'"' + b"x" * 999 + b'"'))
+@fuzz()
+def test_recipes(content):
+    path = make_folder("recipes") / "recipe.toml"
+    path.write_bytes(content)
+    read_or_reject(parse, "--like", str(path))
 
 
 @given(st.one_of(st.binary(), damage((LSTM / "vocabulary.txt").read_bytes()[:3_000])))
@@ -137,9 +185,9 @@ def test_vocabularies(content):
     record.pop("sha256", None)
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "vocabulary.txt").write_bytes(content)
-    run = read_or_refuse(runs.load_run, str(folder))
-    if run:
-        assert 0 <= run.predict([run.encode("a good film")])[0] <= 1
+    predictor = read_or_reject(load_predictor, str(folder))
+    if predictor:
+        assert 0 <= predictor.predict([predictor.encode("a good film")])[0] <= 1
 
 
 @given(
@@ -150,8 +198,8 @@ def test_vocabularies(content):
 def test_csv_files(content, options):
     path = make_folder("csv") / "own.csv"
     path.write_bytes(content)
-    read_or_refuse(own_data.read, f"{path}{options}")
-    read_or_refuse(lambda: list(predict.read_reviews(str(path), options or None)))
+    read_or_reject(read_files, f"{path}{options}")
+    read_or_reject(lambda: list(predict.read_reviews(str(path), options or None)))
 
 
 def write_npz(**arrays):
@@ -169,33 +217,57 @@ NPZ = write_npz(x_train=LISTS, y_train=np.arange(20) % 2, x_test=LISTS, y_test=n
 def test_npz_files(content):
     path = make_folder("npz") / "own.npz"
     path.write_bytes(content)
-    read_or_refuse(own_data.read, str(path))
+    read_or_reject(read_files, str(path))
 
 
 @given(st.data())
 @fuzz()
-def test_npz_files_whose_arrays_are_whole(data):
-    """Damage behind the checksums, which a file's maker sets as he likes."""
+def test_npz_files_with_valid_checksums(data):
     with zipfile.ZipFile(io.BytesIO(NPZ)) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    name = data.draw(st.sampled_from(sorted(parts)))
-    parts[name] = data.draw(st.one_of(damage(parts[name]), JSON.map(pickle.dumps)))
-    path = make_folder("npz_whole") / "own.npz"
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = data.draw(st.sampled_from(sorted(members)))
+    members[name] = data.draw(st.one_of(damage(members[name]), JSON.map(pickle.dumps)))
+    path = make_folder("npz_with_checksums") / "own.npz"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in parts.items():
+        for name, content in members.items():
             archive.writestr(name, content)
-    read_or_refuse(own_data.read, str(path))
+    read_or_reject(read_files, str(path))
 
 
-@given(st.data())
+@given(JSON | st.dictionaries(st.text(max_size=3), st.integers(1, 3)))
+@example([1])
 @fuzz()
-def test_checkpoints(data):
-    state = np.frombuffer(b'{"script": "train_lstm.py", "history": []}', np.uint8)
-    whole = write_npz(state=state, model_0=np.zeros((3, 2)), optimizer_0=np.zeros(()))
+def test_word_indexes(content):
+    path = make_folder("word_indexes") / "own.npz"
+    path.write_bytes(NPZ)
+    path.with_name("imdb_word_index.json").write_text(json.dumps(content))
+    read_or_reject(read_files, str(path))
+
+
+STATE = {
+    "script": "train_lstm.py",
+    "options": {"EPOCHS": 2, "NAME": "lstm"},
+    "evaluate_test": True,
+    "constants": {"EPOCHS": 2},
+    "data": {},
+    "versions": {},
+    "sha256": {},
+    "history": [],
+}
+
+
+def write_checkpoint(state):
+    content = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    return write_npz(state=content, model_0=np.zeros((3, 2)), optimizer_0=np.zeros(()))
+
+
+@given(st.one_of(damage(write_checkpoint(STATE)), change(STATE).map(write_checkpoint)))
+@fuzz()
+def test_checkpoints(content):
     path = make_folder("checkpoints") / "checkpoint.npz"
-    path.write_bytes(data.draw(damage(whole)))
-    read_or_refuse(read_checkpoint, path)
-    read_or_refuse(runs.find_unfinished, "train_lstm.py", str(path.parent))
+    path.write_bytes(content)
+    read_or_reject(read_checkpoint, path.parent)
+    read_or_reject(parse, "--resume", str(path.parent))
 
 
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=8))
@@ -207,10 +279,10 @@ def test_folders(contents):
         (folder / place).mkdir(parents=True)
     for number, content in enumerate(contents):
         (folder / ("train/pos", "train/neg")[number % 2] / f"{number}.txt").write_bytes(content)
-    read_or_refuse(own_data.read, str(folder))
+    read_or_reject(read_files, str(folder))
 
 
-load_lstm = functools.cache(functools.partial(runs.load_run, str(LSTM)))
+load_lstm = functools.cache(functools.partial(load_predictor, str(LSTM)))
 
 
 @given(
@@ -223,4 +295,4 @@ def test_texts(texts):
     printed = printed.getvalue()
     assert printed.count("\n") == len(texts)
     assert printed.replace("\n", "").isprintable()
-    encode_anew(texts)
+    encode_corpus(texts)

@@ -7,10 +7,6 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
-
-from sentiment.batches import Batches
-from sentiment.lstm import LSTM
 
 import h5py
 import keras
@@ -20,7 +16,10 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-PROJECT = Path(__file__).resolve().parents[1]
+from sentiment.data.batches import Batches
+from sentiment.layers import LSTM
+from tests.conftest import PROGRAMS, PROJECT
+
 FEATURES, UNITS = 3, 5
 TOLERANCE = 1e-5  # relative to the largest element, in float32
 MASK_KINDS = ("right", "left", "gappy", "full", "empty", "mixed")
@@ -28,7 +27,7 @@ drawn = functools.partial(settings, derandomize=True, deadline=None)
 
 
 def make_mask(kind, batch, steps, generator):
-    """Returns a boolean mask `(batch, steps)`; only "right" is served without moving steps."""
+    """Returns a boolean mask `(batch, steps)`; only "right" needs no reordering of steps."""
     lengths = generator.integers(0, steps + 1, size=(batch, 1))
     right = np.arange(steps) < lengths
     gappy = generator.random((batch, steps)) < generator.random((batch, 1))
@@ -92,7 +91,7 @@ def assert_close(actual, expected, tolerance=TOLERANCE):
 
 
 def runs_fused(layer, features=FEATURES, jit_compile=None):
-    """Tells whether the graph of the layer holds the operation that runs the parts."""
+    """Tells whether the graph of the layer has the operation that runs the chunks."""
     spec = tf.TensorSpec([2, 4, features], layer.compute_dtype)
     function = tf.function(layer, autograph=False, jit_compile=jit_compile)
     graph = function.get_concrete_function(spec).graph
@@ -140,7 +139,7 @@ def check_traced_pair(units, batch, steps, mask_kind, options, seed=0):
     assert_close(fused(*arguments), stock(*arguments))
 
 
-# Whether to return sequences, to go backwards, to put out zeros at masked steps, and to train.
+# Whether to return sequences, to go backwards, to output zeros at masked steps, and to train.
 options_of_results = st.sampled_from(
     [
         (False, False, False, True),
@@ -240,7 +239,7 @@ def test_stateful(batch, mask_kind, go_backwards):
     ],
     ids=str,
 )
-def test_stock_way_where_the_fused_way_does_not_apply(arguments):
+def test_stock_implementation_for_unsupported_options(arguments):
     pair = make_pair(return_sequences=True, **arguments)
     assert not runs_fused(pair[1])
     generator = np.random.default_rng(3)
@@ -250,7 +249,7 @@ def test_stock_way_where_the_fused_way_does_not_apply(arguments):
     assert_close(fused, stock)
 
 
-def test_stock_way_where_a_gpu_is_visible(monkeypatch):
+def test_stock_implementation_where_a_gpu_is_visible(monkeypatch):
     layer = make_pair()[1]
     assert runs_fused(layer)
     devices = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
@@ -268,6 +267,7 @@ def test_same_errors_as_the_stock_layer():
             layer_class(UNITS)(np.zeros((2, FEATURES), "float32"))
 
 
+@pytest.mark.slow
 def test_jit_compile():
     pair = make_pair(return_sequences=True)
     assert not runs_fused(pair[1], jit_compile=True)
@@ -306,7 +306,7 @@ def make_reviews(count=70, steps=9):
     return words, generator.integers(0, 2, size=(count, 1)).astype("float32")
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_equals_stock_layer(jit_compile):
     words, labels = make_reviews()
     weights, losses = [], []
@@ -327,6 +327,7 @@ def test_training_equals_stock_layer(jit_compile):
     assert_close(weights[1], weights[0])
 
 
+@pytest.mark.slow
 def test_an_epoch_of_real_batches_ends_with_the_weights_of_the_stock_layer(data):
     weights = []
     for layer_class in (keras.layers.LSTM, LSTM):
@@ -375,7 +376,7 @@ def test_bidirectional(mask_kind, return_sequences, batch):
     assert_close(fused, stock)
 
 
-@pytest.mark.parametrize("outer_steps", [4, None])
+@pytest.mark.parametrize("outer_steps", [4, pytest.param(None, marks=pytest.mark.slow)])
 def test_time_distributed(outer_steps):
     generator = np.random.default_rng(10)
     # Where the number of outer steps is unknown, Keras takes it to be the batch size.
@@ -411,12 +412,12 @@ def test_equal_bits_from_run_to_run():
         assert all(bool(tf.reduce_all(a == b)) for a, b in zip(run, runs[0], strict=True))
 
 
-def start_python(source, directory=PROJECT):
-    """Starts Python code in a new process, which finds the project from its own directory only."""
+def start_program(name, *arguments, folder=PROJECT, python_path=PROJECT):
+    """Starts a program of tests/programs in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", source],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": ""},
+        [sys.executable, PROGRAMS / name, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(python_path)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -427,20 +428,11 @@ def assert_succeeds(process):
     assert process.returncode == 0, messages
 
 
+@pytest.mark.slow
 def test_threads():
-    source = """
-import tensorflow as tf
-tf.config.threading.set_inter_op_parallelism_threads({0})
-tf.config.threading.set_intra_op_parallelism_threads({1})
-from tests.test_lstm import UNITS, check_traced_pair, test_equal_bits_from_run_to_run
-for batch in (1, 17, 64, 130):
-    check_traced_pair(UNITS, batch, 12, "mixed", (True, False, False, True))
-test_equal_bits_from_run_to_run()
-assert tf.config.threading.get_inter_op_parallelism_threads() == {0}
-assert tf.config.threading.get_intra_op_parallelism_threads() == {1}
-"""
     # Each pair holds TensorFlow's threads among and inside operations.
-    for process in [start_python(source.format(*pair)) for pair in ((1, 1), (2, 2), (3, 1))]:
+    pairs = [(1, 1), (2, 2), (3, 1)]
+    for process in [start_program("lstm_threads.py", *pair) for pair in pairs]:
         assert_succeeds(process)
 
 
@@ -464,7 +456,8 @@ def drop_process_details(config):
     return config
 
 
-def test_a_saved_model_holds_the_stock_layer(tmp_path):
+@pytest.mark.slow
+def test_a_saved_model_contains_the_stock_layer(tmp_path):
     words, _ = make_reviews(count=12)
     stock, fused = (make_model(layer_class) for layer_class in (keras.layers.LSTM, LSTM))
     expected = fused.predict(words, verbose=0)
@@ -475,7 +468,7 @@ def test_a_saved_model_holds_the_stock_layer(tmp_path):
     np.save(tmp_path / "expected.npy", expected)
     (tmp_path / "fused.pickle").write_bytes(pickle.dumps(fused.layers[2]))
 
-    # The two files differ by nothing but the registered name, which plain Keras passes over.
+    # The two files differ only in the registered name, which plain Keras ignores.
     (stock_config, stock_names), (config, names) = (
         read_saved(tmp_path / name) for name in ("stock.keras", "fused.keras")
     )
@@ -483,20 +476,10 @@ def test_a_saved_model_holds_the_stock_layer(tmp_path):
     assert drop_process_details(config) == drop_process_details(stock_config)
     assert fused.layers[2].get_config() == stock.layers[2].get_config()
 
-    source = """
-import importlib.util, pickle, keras, numpy as np
-assert importlib.util.find_spec("sentiment") is None
-model = keras.saving.load_model("fused.keras")
-assert type(model.layers[1].forward_layer) is keras.layers.LSTM
-assert type(model.layers[2]) is keras.layers.LSTM
-with open("fused.pickle", "rb") as file:
-    assert type(pickle.load(file)) is keras.layers.LSTM
-np.testing.assert_allclose(
-    model.predict(np.load("words.npy"), verbose=0), np.load("expected.npy"), rtol=1e-5)
-"""
-    assert_succeeds(start_python(source, tmp_path))
+    # The program does not find this project, only plain Keras.
+    assert_succeeds(start_program("load_lstm.py", folder=tmp_path, python_path=""))
 
-    # Loaded where the module is imported, each file holds the layer that it was saved with.
+    # Loaded where the module is imported, each file contains the layer that it was saved with.
     loaded = keras.saving.load_model(tmp_path / "fused.keras")
     assert type(loaded.layers[1].backward_layer) is type(loaded.layers[2]) is LSTM
     assert_close(loaded.predict(words, verbose=0), expected)
@@ -506,6 +489,7 @@ np.testing.assert_allclose(
     assert type(keras.models.clone_model(fused).layers[2]) is LSTM
 
 
+@pytest.mark.slow
 def test_export(tmp_path):
     words, _ = make_reviews(count=12)
     model = make_model(LSTM)
@@ -514,20 +498,9 @@ def test_export(tmp_path):
     assert_close(exported.serve(tf.constant(words, tf.float32)), model.predict(words, verbose=0))
 
 
-def test_import_on_another_backend():
-    source = """
-import keras, numpy as np
-keras.backend.backend = lambda: "jax"
-import sentiment.lstm
-from sentiment.lstm import LSTM
-assert "tf" not in vars(sentiment.lstm)
-layer, stock = LSTM(4), keras.layers.LSTM(4)
-inputs, mask = np.ones((2, 3, 5), "float32"), np.array([[True, True, False]] * 2)
-layer(inputs), stock(inputs)
-stock.set_weights(layer.get_weights())
-np.testing.assert_array_equal(layer(inputs, mask=mask), stock(inputs, mask=mask))
-"""
-    assert_succeeds(start_python(source))
+@pytest.mark.slow
+def test_on_another_backend_the_stock_implementation_runs():
+    assert_succeeds(start_program("lstm_on_another_backend.py"))
 
 
 def test_second_derivatives_are_refused():

@@ -1,19 +1,19 @@
-"""The layer computes naive Bayes as a plain count of words and bigrams does."""
+"""The naive Bayes layer computes what a plain count of words and bigrams gives."""
 
 import itertools
 import math
+import os
 import subprocess
 import sys
 from collections import Counter
 
-from sentiment import naive_bayes
-from sentiment.batches import Batches
-from sentiment.naive_bayes import PARTS, NaiveBayes
-from tests.conftest import PROJECT
-
 import keras
 import numpy as np
 import pytest
+
+from sentiment.data.batches import Batches
+from sentiment.layers.naive_bayes import FOLDS, NaiveBayes
+from tests.conftest import PROGRAMS, PROJECT
 
 
 def make_reviews(count=200, vocabulary_size=40):
@@ -35,12 +35,8 @@ def make_layer(terms, reviews, labels):
 
 def list_terms(review):
     words = review.tolist()
-    pairs = [(a, b) for a, b in itertools.pairwise(words) if min(a, b) > 3]
-    return [(0, word) for word in words if word > 3] + pairs
-
-
-def find_part(review):
-    return int(review.sum()) % PARTS
+    bigrams = [(a, b) for a, b in itertools.pairwise(words) if min(a, b) > 3]
+    return [(0, word) for word in words if word > 3] + bigrams
 
 
 def count_plainly(reviews, labels):
@@ -48,49 +44,54 @@ def count_plainly(reviews, labels):
     counts = [Counter(), Counter()]
     for review, label in zip(reviews, labels, strict=True):
         counts[int(label)].update(set(list_terms(review)))
-    reviews = [len(labels) - labels.sum(), labels.sum()]
+    totals = [len(labels) - labels.sum(), labels.sum()]
     negative, positive = (
-        {term: counts[i][term] / reviews[i] + 2 / len(labels) for term in {*counts[0], *counts[1]}}
+        {term: counts[i][term] / totals[i] + 2 / len(labels) for term in {*counts[0], *counts[1]}}
         for i in range(2)
     )
     return {term: math.log(positive[term] / negative[term]) for term in positive}
 
 
-def read_pairs(layer):
-    """Return the terms that found a place in the table."""
+def read_terms(layer):
+    """Return the terms in the hash table."""
     return {tuple(pair) for pair in keras.ops.convert_to_numpy(layer.pairs).tolist() if pair[1]}
 
 
-@pytest.mark.parametrize("padding", [(0, 0), (0, 5), (5, 0)])
-def test_reviews_are_judged_by_the_counts_of_other_parts(padding):
+def test_reviews_are_scored_out_of_fold_in_training():
     reviews, labels = make_reviews()
     layer = make_layer(2_000, reviews, labels)
-    pairs = read_pairs(layer)
-    parts = np.array([find_part(review) for review in reviews])
-    odds = []
-    for part in range(PARTS):
-        others = [review for review, own in zip(reviews, parts, strict=True) if own != part]
-        odds.append(count_plainly(others, labels[parts != part]))
-    for review, part in zip(reviews, parts, strict=True):
-        sums = [
-            sum(plain.get(term, 0) for term in list_terms(review) if term in pairs)
-            / math.sqrt(len(review))
-            for plain in odds
-        ]
-        padded = np.pad(review, padding)[np.newaxis]
-        trained = float(layer(padded, training=True)[0, 0])
-        assert trained == pytest.approx(sums[part], rel=1e-4, abs=1e-4)
-        assert float(layer(padded)[0, 0]) == pytest.approx(np.mean(sums), rel=1e-4, abs=1e-4)
+    terms = read_terms(layer)
+    folds = np.array([int(review.sum()) % FOLDS for review in reviews])
+    sums = np.zeros((len(reviews), FOLDS))
+    for fold in range(FOLDS):
+        others = [review for review, own in zip(reviews, folds, strict=True) if own != fold]
+        log_odds = count_plainly(others, labels[folds != fold])
+        for i, review in enumerate(reviews):
+            found = [log_odds.get(term, 0) for term in list_terms(review) if term in terms]
+            sums[i, fold] = sum(found) / math.sqrt(len(review))
+    expected = {True: sums[np.arange(len(reviews)), folds], False: sums.mean(axis=1)}
+
+    longest = max(map(len, reviews)) + 1
+    for training, outputs in expected.items():
+        for sides in ((0, 1), (1, 0)):  # post-padding and pre-padding
+            batch = np.stack(
+                [np.pad(review, np.multiply(sides, longest - len(review))) for review in reviews]
+            )
+            scores = np.array(layer(batch, training=training))[:, 0]
+            np.testing.assert_allclose(scores, outputs, rtol=1e-4, atol=1e-4)
+        for review, output in zip(reviews[:20], outputs, strict=False):  # without padding
+            score = float(layer(review[np.newaxis], training=training)[0, 0])
+            assert score == pytest.approx(output, rel=1e-4, abs=1e-4)
 
 
-def test_what_several_reviews_hold_is_counted_and_the_most_frequent_of_it_first():
+def test_the_most_frequent_terms_of_several_reviews_are_counted():
     reviews, labels = make_reviews()
     frequencies = Counter(term for review in reviews for term in set(list_terms(review)))
     repeated = {term for term, count in frequencies.items() if count > 1}
-    all_pairs = read_pairs(make_layer(10_000, reviews, labels))
-    assert all_pairs <= repeated
-    assert len(all_pairs) > 0.95 * len(repeated)  # few share a slot of so many
-    few = read_pairs(make_layer(50, reviews, labels))
+    all_terms = read_terms(make_layer(10_000, reviews, labels))
+    assert all_terms <= repeated
+    assert len(all_terms) > 0.95 * len(repeated)  # few share a slot of so many
+    few = read_terms(make_layer(50, reviews, labels))
     (most_frequent, _), *_ = frequencies.most_common(1)
     assert most_frequent in few and 25 < len(few) <= 50
     threshold = sorted(frequencies.values(), reverse=True)[49]
@@ -98,18 +99,18 @@ def test_what_several_reviews_hold_is_counted_and_the_most_frequent_of_it_first(
 
 
 @pytest.mark.parametrize("reviews", [[[1]], [[1, 2, 2], [1, 2, 2]], [[1, 4, 5], [1, 6, 7]]])
-def test_reviews_that_share_no_words_count_for_nothing(reviews):
+def test_reviews_without_common_words_give_zeros(reviews):
     reviews = [np.array(review, dtype=np.int32) for review in reviews]
     layer = make_layer(10, reviews, np.ones(len(reviews), dtype=np.float32))
     assert not keras.ops.convert_to_numpy(layer.log_odds).any()
     assert not np.array(layer(np.array([[1, 4, 5, 6, 7]]))).any()
 
 
-def test_large_ids_do_not_go_astray():
+def test_large_ids_are_found():
     review = np.array([1, 999_998, 999_999] * 200, dtype=np.int32)
     other = np.array([1, 999_998, 7], dtype=np.int32)
     layer = make_layer(10, [review, review, other, other], np.array([1, 1, 0, 0]))
-    assert read_pairs(layer) == {
+    assert read_terms(layer) == {
         (0, 999_998),
         (0, 999_999),
         (999_998, 999_999),
@@ -119,43 +120,42 @@ def test_large_ids_do_not_go_astray():
     assert float(layer(review[np.newaxis])[0, 0]) > 0 > float(layer(other[np.newaxis])[0, 0])
 
 
-def test_on_real_reviews_it_is_as_right_in_training_as_later(data):
+@pytest.mark.slow
+def test_accuracy_in_training_is_that_on_new_reviews(data):
     layer = make_layer(100_000, data.x_train[::4], data.y_train[::4])
 
     def measure(sequences, labels, training):
         batches = Batches(sequences, labels, 100)
-        right = [
+        is_right = [
             np.array(layer(word_ids, training=training))[:, 0] * (y - 0.5) > 0
             for word_ids, y in (batches[i] for i in range(len(batches)))
         ]
-        return np.concatenate(right).mean()
+        return np.concatenate(is_right).mean()
 
-    later = measure(data.x_validation, data.y_validation, False)
-    assert later > 0.8
-    assert measure(data.x_train[::4], data.y_train[::4], True) == pytest.approx(later, abs=0.03)
-    # What the layer keeps a training from: nearly all reviews look easy that were counted.
-    assert measure(data.x_train[::4], data.y_train[::4], False) > later + 0.08
+    accuracy = measure(data.x_validation, data.y_validation, False)
+    assert accuracy > 0.8
+    assert measure(data.x_train[::4], data.y_train[::4], True) == pytest.approx(accuracy, abs=0.03)
+    # Counts that include the review itself are right nearly always.
+    assert measure(data.x_train[::4], data.y_train[::4], False) > accuracy + 0.08
 
 
-def test_it_is_saved_with_its_counts_and_the_same_everywhere(tmp_path):
+@pytest.mark.slow
+def test_a_saved_layer_gives_the_same_output_in_a_new_process(tmp_path):
     reviews, labels = make_reviews()
     word_ids = keras.Input((None,), dtype="int32")
     model = keras.Model(word_ids, NaiveBayes(300, name="naive_bayes")(word_ids))
-    model.get_layer("naive_bayes").adapt(reviews, labels)
+    layer = model.get_layer("naive_bayes")
+    layer.adapt(reviews, labels)
     assert [weight.name for weight in model.trainable_weights] == ["factors"]
+    assert NaiveBayes.from_config(layer.get_config()).terms == 300
     model.save(tmp_path / "model.keras")
-    code = (
-        "import sentiment.naive_bayes, keras, numpy; m = keras.models.load_model('model.keras'); "
-        f"print(m.predict_on_batch(numpy.array([{reviews[0].tolist()}])).item())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
+    np.save(tmp_path / "x.npy", reviews[0][np.newaxis])
+    program = [sys.executable, PROGRAMS / "predict_ids.py", ".", "x.npy", "y.npy"]
+    subprocess.run(
+        [*program, "sentiment.layers"],
+        check=True,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
-    assert done.returncode == 0, done.stderr
-    expected = model.predict_on_batch(reviews[0][np.newaxis]).item()
-    assert float(done.stdout.split("\n")[-2]) == pytest.approx(expected, abs=1e-6)
-    assert naive_bayes.NaiveBayes.from_config(model.layers[1].get_config()).terms == 300
+    expected = model.predict_on_batch(reviews[0][np.newaxis])
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-6)

@@ -1,129 +1,120 @@
-"""What a training is resumed from, stopped for and compared with."""
+"""A run is resumed as it was started, repeated on request, and stopped where the loss diverges."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import pytest
 
 import plot_history
 import train_cnn_lstm
 import train_lstm
 import train_naive_bayes_lstm
-from sentiment import runs, training
+from sentiment.errors import SentimentError
+from sentiment.inference import load_predictor
+from sentiment.runs.folder import HASHED_FILES, create_run_folder
+from tests.conftest import assert_one_line
 
-import keras
-import pytest
-
-
-@pytest.fixture
-def break_off(train, monkeypatch):
-    """A function that breaks a training off at the start of its second epoch."""
-
-    def run(*arguments, script=train_lstm):
-        begin = training.Run.on_epoch_begin
-
-        def stop(self, epoch, logs=None):
-            if epoch == 1:
-                raise ZeroDivisionError
-            begin(self, epoch, logs)
-
-        monkeypatch.setattr(training.Run, "on_epoch_begin", stop)
-        with pytest.raises(ZeroDivisionError):
-            train(script, *arguments)
-        monkeypatch.setattr(training.Run, "on_epoch_begin", begin)
-
-    return run
+SMALL = ["--lstm-units=8", "--embedding-size=8"]
 
 
-def refuse(train, *arguments, script=train_lstm):
-    with pytest.raises(SystemExit) as stopped:
+def fail(train, *arguments, script=train_lstm):
+    """Return the line in which a training fails."""
+    with pytest.raises(SentimentError) as raised:
         train(script, *arguments)
-    message = str(stopped.value.code)
-    assert "\n" not in message
-    return message
+    assert_one_line(raised.value)
+    return str(raised.value)
 
 
-def test_it_is_resumed_only_as_it_was_begun(break_off, train, small_data, monkeypatch):
-    break_off()
-    keras_version = keras.__version__
-    said = refuse(train, "--resume", "lstm", "--lstm-units", "64")
-    assert said.endswith("can only be resumed as it was begun: LSTM_UNITS was 100 and is 64")
+def last_line(capsys):
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_run_is_resumed_only_as_it_was_started(train, train_one_epoch, small_data, monkeypatch):
+    train_one_epoch(train_lstm, *SMALL)
+    assert "LSTM_UNITS was 8 and is 9" in fail(train, "--resume", "lstm", "--lstm-units=9")
+    # The checkpoint has what the options set; the rest is in the script, which may be edited.
     with monkeypatch.context() as changed:
-        changed.setattr(train_lstm, "BATCH_SIZE", 32)
-        assert "BATCH_SIZE was 64 and is 32" in refuse(train, "--resume")
+        changed.setattr(train_lstm, "DROPOUT_AFTER_LSTM", 0.123)
+        message = fail(train, "--resume")
+        assert "DROPOUT_AFTER_LSTM was " in message and message.endswith(" and is 0.123")
     with monkeypatch.context() as changed:
         changed.setattr(keras, "__version__", "2.0")
-        assert f"keras was {keras_version} and is 2.0" in refuse(train, "--resume")
+        message = fail(train, "--resume")
+    assert f"keras was {keras.__version__} and is 2.0" in message
     small_data.y_train[:] = 1 - small_data.y_train
-    assert "data was " in refuse(train, "--resume")
+    assert "data was " in fail(train, "--resume")
     small_data.y_train[:] = 1 - small_data.y_train
+    message = fail(train, "--resume", "lstm", script=train_cnn_lstm)
+    assert "train_lstm.py" in message and "train_cnn_lstm.py" in message
     train(train_lstm, "--resume")
-    assert refuse(train, "--resume", "lstm") == (
-        f"{runs.MODELS / 'lstm'} is finished: there is nothing to resume"
-    )
-    assert refuse(train, "--resume").startswith("There is no unfinished run of train_lstm.py")
-    assert refuse(train, "--resume", "other").startswith("There is no run 'other'")
+    assert str(Path("models", "lstm")) in fail(train, "--resume", "lstm")  # it is finished
+    assert "train_lstm.py" in fail(train, "--resume")
+    assert "'other'" in fail(train, "--resume", "other")
+    message = fail(train, "--like", "lstm", script=train_cnn_lstm)
+    assert "train_lstm.py" in message and "train_cnn_lstm.py" in message
 
 
-def test_averaged_weights_go_on_as_if_nothing_had_been(break_off, train, capsys):
-    few = ["--counted-terms", "1000", "--batch-size", "4"]
-    break_off(*few, script=train_naive_bayes_lstm)
+@pytest.mark.slow
+def test_moving_averages_of_the_weights_are_resumed(train, train_one_epoch, capsys):
+    arguments = ["--naive-bayes-terms=1000", "--batch-size=4", "--ema-momentum=0.98"]
+    train_one_epoch(train_naive_bayes_lstm, *SMALL, *arguments)
     train(train_naive_bayes_lstm, "--resume")
     train(train_naive_bayes_lstm, "--like", "naive_bayes_lstm")
-    assert capsys.readouterr().out.splitlines()[-1].startswith("Matched ")
+    assert last_line(capsys).startswith("Reproduced ")
 
 
-def test_a_damaged_checkpoint_is_one_line(break_off, train, tmp_path):
-    break_off()
+def test_a_damaged_checkpoint_is_an_error(train, train_one_epoch, tmp_path):
+    train_one_epoch(train_lstm, *SMALL)
     checkpoint = tmp_path / "models" / "lstm" / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5_000])
-    assert "checkpoint.npz is damaged" in refuse(train, "--resume", "lstm")
+    message = fail(train, "--resume", "lstm")
+    assert "checkpoint.npz" in message and "damaged" in message
     checkpoint.unlink()
-    assert "it has no checkpoint" in refuse(train, "--resume", "lstm")
+    assert "no checkpoint" in fail(train, "--resume", "lstm")
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch itself refuses such a loss")
-def test_a_loss_that_explodes_ends_the_training(train, capsys, tmp_path):
-    with pytest.raises(SystemExit) as stopped:
-        train(train_lstm, "--learning-rate", "1e38")
-    assert stopped.value.code == 1
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("train_lstm.py: the loss is ") and "lower LEARNING_RATE" in message
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch raises an error of its own")
+def test_a_loss_that_diverges_ends_the_training(train, tmp_path):
+    assert "LEARNING_RATE" in fail(train, *SMALL, "--learning-rate=1e38")
+    assert not (tmp_path / "models" / "lstm" / "run.json").exists()
     keras.saving.load_model(tmp_path / "models" / "lstm" / "model.keras")
 
 
-def test_the_same_run_again_says_whether_it_matched(break_off, train, capsys):
-    train(train_lstm, "--lstm-units", "8")
+@pytest.mark.slow
+def test_like_says_whether_a_run_was_reproduced(train, train_one_epoch, capsys):
+    train(train_lstm, *SMALL)
     train(train_lstm, "--like", "lstm")
-    assert "Matched            models/lstm: the same history and weights" in capsys.readouterr().out
+    line = last_line(capsys)
+    assert line.startswith("Reproduced ") and str(Path("models", "lstm")) in line
     train(train_lstm, "--like", "models/lstm", "--seed", "2")
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("Not matched ") and said.endswith("; SEED was 1 and is 2")
-    break_off("--like", "lstm")
+    line = last_line(capsys)
+    assert line.startswith("Not reproduced ") and line.endswith("; SEED was 1 and is 2")
+    train_one_epoch(train_lstm, "--like", "lstm")
     train(train_lstm, "--resume")
-    assert capsys.readouterr().out.splitlines()[-1].startswith("Matched ")
-    assert "by train_lstm.py, not by train_cnn_lstm.py" in refuse(
-        train, "--like", "lstm", script=train_cnn_lstm
-    )
+    assert last_line(capsys).startswith("Reproduced ")
 
 
-def test_two_that_start_at_once_get_two_folders(monkeypatch, tmp_path):
+def test_trainings_that_start_at_the_same_time_get_different_folders(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(20) as pool:
-        taken = list(pool.map(runs.take_folder, ["lstm"] * 200))
-    assert len(set(taken)) == 200
+        folders = list(pool.map(create_run_folder, ["lstm"] * 200))
+    assert len(set(folders)) == 200
 
 
-def test_files_of_another_run_are_noticed(train, tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_files_of_another_run_are_detected(train, tmp_path, monkeypatch, capsys):
     for seed in ("1", "2"):
-        train(train_lstm, "--lstm-units", "8", "--seed", seed)
+        train(train_lstm, *SMALL, "--seed", seed)
     one, other = (tmp_path / "models" / name for name in ("lstm", "lstm-2"))
-    for name in runs.HASHED_FILES:
+    for name in HASHED_FILES:
         content = (one / name).read_bytes()
         (one / name).write_bytes((other / name).read_bytes() + b"more\n" * (name[0] == "v"))
-        message = f"{name} is not the one that run.json was written for"
-        with pytest.raises(SystemExit) as stopped:
-            runs.load_run(str(one))
-        assert message in str(stopped.value)
+        with pytest.raises(SentimentError, match=name) as raised:
+            load_predictor(str(one))
+        assert_one_line(raised.value)
         monkeypatch.setattr("sys.argv", ["plot_history.py"])
         plot_history.main()
-        assert message in capsys.readouterr().err
+        assert name in capsys.readouterr().err
         (one / name).write_bytes(content)
-    assert runs.load_run(str(one))
+    assert load_predictor(str(one))

@@ -1,32 +1,43 @@
-"""The scripts learn from real reviews, repeat themselves, and leave a whole run folder."""
+"""The training scripts learn, write a complete run folder, and survive a disk that fails."""
 
 import csv
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-
-import train_cnn_lstm
-import train_lstm
-import train_naive_bayes_lstm
-from sentiment import runs
-from sentiment.batches import Batches
-from tests.conftest import PROJECT, assert_readable, run_script
 
 import keras
 import matplotlib.image
 import numpy as np
 import pytest
 
+import plot_history
+import predict
+import train_cnn_lstm
+import train_lstm
+import train_naive_bayes_lstm
+from sentiment.data.batches import Batches
+from sentiment.errors import SentimentError
+from sentiment.runs import atomic, record, recorder
+from tests.conftest import (
+    CONSTANTS,
+    PROGRAMS,
+    PROJECT,
+    assert_one_line,
+    assert_readable,
+    list_files,
+    run_script,
+)
+
 SCRIPTS = [train_lstm, train_cnn_lstm, train_naive_bayes_lstm]
 FILES = ["history.csv", "history.png", "model.keras", "run.json", "vocabulary.txt"]
-# Words enough to learn from, and few enough for a test.
-SHORT = ["--data", "imdb-package", "--vocabulary-size", "5000", "--maximum-tokens", "40"]
-
-
-def list_files(folder):
-    return sorted(path.name for path in folder.iterdir())
+# Enough words to learn from, and few enough for a test.
+SHORT = [*CONSTANTS, "--vocabulary-size=5000", "--maximum-tokens=40", "--name=lstm"]
+# A network and steps that are large enough to overfit the small data in five epochs.
+OVERFIT = ["--epochs=5", "--learning-rate=0.01", "--embedding-size=32", "--lstm-units=100"]
+OVERFIT += ["--dropout-after-embedding=0.2", "--dropout-after-lstm=0.2"]
 
 
 def read_history(folder):
@@ -34,25 +45,42 @@ def read_history(folder):
         return list(csv.DictReader(file))
 
 
+def read_run(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def build_model(script, monkeypatch, constants=None):
+    """Return a script's network, with the constants that the tests rely on or with these."""
+    for name, value in (constants or {"VOCABULARY_SIZE": 10_000, "PADDING": "post"}).items():
+        monkeypatch.setattr(script, name, value)
+    return script.build_model()
+
+
 @pytest.fixture(scope="module")
 def twin_runs(tmp_path_factory):
-    """The same run twice, each in a process of its own, on all training reviews."""
+    """The folders of two equal runs on all training reviews, each in a process of its own."""
     folder = tmp_path_factory.mktemp("twins")
+    arguments = [*SHORT, "--word-vectors=ppmi", "--chrono-timesteps=300"]
     for _ in range(2):
-        finished = run_script("train_lstm.py", *SHORT, "--epochs", "2", folder=folder)
+        finished = run_script("train_lstm.py", *arguments, folder=folder)
         assert finished.returncode == 0, finished.stderr
-    return folder / "models" / "lstm", folder / "models" / "lstm-2", finished.stdout
+    return folder / "models" / "lstm", folder / "models" / "lstm-2"
 
 
-def test_the_network_learns_from_real_reviews(twin_runs):
-    record = json.loads((twin_runs[0] / "run.json").read_text())
-    assert record["data"]["training"] == 17_500
-    assert record["test"]["accuracy"] > 0.72
-    assert record["validation"]["accuracy"] > 0.72
+@pytest.mark.slow
+def test_lstm_learns_from_real_reviews(twin_runs):
+    run = read_run(twin_runs[0])
+    assert run["data"]["training"] == 17_500
+    assert run["test"]["accuracy"] > 0.72
+    assert run["validation"]["accuracy"] > 0.72
 
 
-def test_the_cnn_lstm_learns_from_real_reviews(data):
-    model = train_cnn_lstm.build_model()
+@pytest.mark.slow
+def test_cnn_lstm_learns_from_real_reviews(data, monkeypatch):
+    constants = {"EMBEDDING_SIZE": 32, "FILTERS": 32, "KERNEL_SIZE": 3, "POOL_SIZE": 2}
+    constants |= {"DROPOUT_AFTER_EMBEDDING": 0.2, "LSTM_UNITS": 100, "DROPOUT_AFTER_LSTM": 0.2}
+    constants |= {"VOCABULARY_SIZE": 10_000, "PADDING": "post"}
+    model = build_model(train_cnn_lstm, monkeypatch, constants)
     model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     few = np.random.default_rng(0).permutation(len(data.x_train))[:6_000]
     train, test = (
@@ -66,31 +94,17 @@ def test_the_cnn_lstm_learns_from_real_reviews(data):
     assert model.evaluate(test, verbose=0, return_dict=True)["accuracy"] > 0.7
 
 
-def test_the_summary_tells_what_was_measured(twin_runs):
-    _, folder, printed = twin_runs
-    record = json.loads((folder / "run.json").read_text())
-    accuracy = f"{record['test']['accuracy']:.2%}"
-    assert f"Test accuracy      {accuracy} on 5,000 held-out reviews" in printed
-    assert f"Best epoch         {record['best_epoch']} of 2" in printed
-    assert f"Seconds per epoch  {record['seconds_per_epoch']:.1f}" in printed
-    assert "Run folder         models/lstm-2" in printed.replace("\\", "/")
-    for shown in ("accuracy:", "loss:", "val_accuracy:", "val_loss:"):
-        assert shown in printed
-
-
+@pytest.mark.slow
 def test_same_seed_gives_the_same_history_and_weights(twin_runs):
-    first, second, _ = twin_runs
-    for one, other in zip(read_history(first), read_history(second), strict=True):
+    for one, other in zip(*map(read_history, twin_runs), strict=True):
         assert {**one, "seconds": None} == {**other, "seconds": None}
-    weights = [
-        keras.models.load_model(run / "model.keras").get_weights() for run in (first, second)
-    ]
+    weights = [keras.models.load_model(run / "model.keras").get_weights() for run in twin_runs]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_one_step_changes_every_weight(script, small_data):
-    model = script.build_model()
+def test_one_step_changes_every_weight(script, small_data, monkeypatch):
+    model = build_model(script, monkeypatch)
     if script is train_naive_bayes_lstm:
         model.get_layer("naive_bayes").adapt(small_data.x_train, small_data.y_train)
     model.compile(optimizer="adam", loss="binary_crossentropy")
@@ -102,8 +116,8 @@ def test_one_step_changes_every_weight(script, small_data):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_padding_changes_no_probability(script):
-    model = script.build_model()
+def test_padding_does_not_change_a_probability(script, monkeypatch):
+    model = build_model(script, monkeypatch)
     generator = np.random.default_rng(0)
     for tokens in (1, 2, 3, 8, 31):
         x = generator.integers(1, 10_000, (5, tokens))
@@ -114,72 +128,131 @@ def test_padding_changes_no_probability(script):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_unmasked_networks_read_the_padding(script, monkeypatch):
-    monkeypatch.setattr(script, "MASK_PADDING", False)
-    model = script.build_model()
+def test_networks_without_a_mask_read_the_padding(script, monkeypatch):
+    model = build_model(script, monkeypatch, {"VOCABULARY_SIZE": 10_000, "PADDING": "pre"})
     x = np.arange(1, 9)[np.newaxis]
     padded = np.pad(x, ((0, 0), (4, 0)))
     difference = model.predict(x, verbose=0) - model.predict(padded, verbose=0)
     assert np.abs(difference).max() > 1e-5
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_run_folder_is_whole_and_its_network_can_be_loaded(script, train, small_data, monkeypatch):
+@pytest.fixture
+def evaluated(monkeypatch):
+    """A list of the reviews of each evaluation, those of the validation set in each epoch too."""
+    sequences = []
+    evaluate = keras.Model.evaluate
+
+    def note_and_evaluate(self, x, *arguments, **options):
+        sequences.append(x.sequences)
+        return evaluate(self, x, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "evaluate", note_and_evaluate)
+    return sequences
+
+
+@pytest.mark.parametrize(
+    "script",
+    [train_lstm, *(pytest.param(script, marks=pytest.mark.slow) for script in SCRIPTS[1:])],
+)
+def test_run_folder_is_complete(script, train, small_data, evaluated, monkeypatch, capsys):
     models = []
-    build_model = script.build_model
-    monkeypatch.setattr(script, "build_model", lambda: models.append(build_model()) or models[-1])
-    run = train(script) / script.NAME
-    assert list_files(run) == FILES
-    vocabulary = (run / "vocabulary.txt").read_bytes().decode().split("\n")
+    build = script.build_model
+    monkeypatch.setattr(script, "build_model", lambda: models.append(build()) or models[-1])
+    folder = train(script) / Path(script.__file__).stem.removeprefix("train_")
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    vocabulary = (folder / "vocabulary.txt").read_bytes().decode().split("\n")
     assert vocabulary == [*small_data.vocabulary, ""]
-    assert list(read_history(run)[0]) == list(runs.HISTORY_COLUMNS)
-    assert matplotlib.image.imread(run / "history.png").shape[1] > 800
+    assert list(read_history(folder)[0]) == list(record.HISTORY_COLUMNS)
+    assert matplotlib.image.imread(folder / "history.png").shape[1] > 800
 
-    record = json.loads((run / "run.json").read_text())
-    assert record["script"] == Path(script.__file__).name
-    assert record["constants"]["EPOCHS"] == 2
-    assert set(record["constants"]) == {name for name in vars(script) if name.isupper()} - {
-        "LSTM",  # the layer
-        "PADDING",  # the word id
+    run = read_run(folder)
+    assert run["script"] == Path(script.__file__).name
+    assert run["constants"]["EPOCHS"] == run["epochs"] == 2
+    assert set(run["constants"]) == {
+        name for name, value in vars(script).items() if name.isupper() and not callable(value)
     }
-    assert record["data"]["source"] == small_data.source
-    assert record["parameters"] == models[0].count_params()
+    assert run["data"]["source"] == small_data.source
+    assert run["parameters"] == models[0].count_params()
 
+    # The summary repeats what was recorded.
+    printed = capsys.readouterr().out
+    assert all(f"{name}: " in printed for name in ("accuracy", "loss", "val_accuracy", "val_loss"))
+    *_, accuracy, best, restored, seconds, place = printed.splitlines()
+    assert f"{run['test']['accuracy']:.2%} on 96 {small_data.test_name}" in accuracy
+    assert f"{run['best_epoch']} of 2" in best
+    assert f"epoch {run['restored_epoch']}" in restored
+    assert f"{run['validation']['accuracy']:.2%}" in restored
+    assert f"{run['seconds_per_epoch']:.1f}" in seconds and run["device"] in seconds
+    assert place.endswith(str(Path("models", folder.name)))
+
+    # The test set is evaluated once, after the last epoch.
+    x_validation, x_test = small_data.x_validation, small_data.x_test
+    assert list(map(id, evaluated)) == [id(x_validation), id(x_validation), id(x_test)]
+
+    model = keras.saving.load_model(folder / "model.keras")
+    x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
+    expected = models[0].predict(x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_model_is_loaded_in_a_new_process(script, train, small_data):
+    """Plain Keras loads it; that of naive Bayes needs one import of this project."""
+    (folder,) = train(script, "--epochs=1").iterdir()
     x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
     np.save("x.npy", x)
-    own_layers = script is train_naive_bayes_lstm
-    imports = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import sentiment.naive_bayes"
-    code = (
-        f"{imports if own_layers else ''}\nimport keras, numpy\n"
-        f"m = keras.models.load_model({str(run / 'model.keras')!r})\n"
-        "numpy.save('y.npy', m.predict(numpy.load('x.npy'), verbose=0))\n"
-        "own = [type(l) for l in m.layers if not type(l).__module__.startswith('keras.src')]\n"
-        f"assert len(own) == {int(own_layers)}"
-    )
-    subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True)
-    np.testing.assert_allclose(np.load("y.npy"), models[0].predict(x, verbose=0), atol=1e-6)
+    modules = ["sentiment.layers"] if script is train_naive_bayes_lstm else []
+    program = [sys.executable, PROGRAMS / "predict_ids.py", folder, "x.npy", "y.npy", *modules]
+    subprocess.run(program, check=True, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    expected = keras.saving.load_model(folder / "model.keras").predict(x, verbose=0)
+    np.testing.assert_allclose(np.load("y.npy"), expected, atol=1e-6)
 
 
-def test_best_or_last_weights_are_kept(train, small_data):
-    # What is learned of the training part is wrong of a validation part with opposite labels.
-    small_data.x_validation[:] = small_data.x_train
+@pytest.mark.parametrize("is_resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_no_test_leaves_the_test_set_unevaluated(
+    is_resumed, train, train_one_epoch, small_data, evaluated, monkeypatch, capsys
+):
+    if is_resumed:
+        train_one_epoch(train_lstm, "--no-test")
+    folder = train(train_lstm, "--resume" if is_resumed else "--no-test") / "lstm"
+    assert evaluated and all(sequences is small_data.x_validation for sequences in evaluated)
+    assert read_run(folder)["test"] is None
+    assert "not evaluated" in capsys.readouterr().out.splitlines()[-5]
+    assert list_files(folder) == FILES
+
+    monkeypatch.setattr(sys, "argv", ["predict.py", "--run=lstm", "A wonderful film."])
+    predict.main()
+    assert "A wonderful film." in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["plot_history.py", "--csv"])
+    plot_history.main()
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert row["run"] == "lstm" and row["validation_accuracy"] and not row["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_best_or_last_weights_are_restored(train, small_data):
+    # With opposite labels, the better the training set is learned the higher the validation loss.
+    small_data.x_validation.tokens[:] = small_data.x_train.tokens
+    small_data.x_validation.offsets[:] = small_data.x_train.offsets
     small_data.y_validation[:] = 1 - small_data.y_train
-    models = train(train_lstm, "--epochs", "5", "--learning-rate", "0.01")
-    train(train_lstm, "--epochs", "5", "--learning-rate", "0.01", "--keep-weights", "last")
-    best, last = (json.loads((models / n / "run.json").read_text()) for n in ("lstm", "lstm-2"))
+    models = train(train_lstm, *OVERFIT)
+    train(train_lstm, *OVERFIT, "--no-restore-best-weights")
+    best, last = (read_run(models / name) for name in ("lstm", "lstm-2"))
     losses = [float(row["val_loss"]) for row in read_history(models / "lstm")]
-    assert best["kept_epoch"] == best["best_epoch"] == losses.index(min(losses)) + 1
+    assert best["restored_epoch"] == best["best_epoch"] == losses.index(min(losses)) + 1
     assert best["best_epoch"] < 5
     assert best["validation"]["loss"] == min(losses)
-    assert last["kept_epoch"] == 5
+    assert last["restored_epoch"] == 5
     assert last["validation"]["loss"] == losses[-1]
     assert best["test"] != last["test"]
 
 
-def test_averaged_weights_are_validated_and_kept(train, small_data):
-    few = ["--keep-weights", "last", "--counted-terms", "1000"]
-    models = train(train_naive_bayes_lstm, *few)
-    train(train_naive_bayes_lstm, *few, "--averaged-steps", "1")
+@pytest.mark.slow
+def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_data):
+    arguments = ["--no-restore-best-weights", "--naive-bayes-terms=1000"]
+    models = train(train_naive_bayes_lstm, *arguments, "--ema-momentum=0.98")
+    train(train_naive_bayes_lstm, *arguments, "--ema-momentum=0")
     validation = Batches(small_data.x_validation, small_data.y_validation, 64)
     names = ("naive_bayes_lstm", "naive_bayes_lstm-2")
     losses = []
@@ -194,42 +267,53 @@ def test_averaged_weights_are_validated_and_kept(train, small_data):
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(script, train, small_data):
-    try:
-        run = train(script, "--epochs", "1", "--precision", "mixed_bfloat16") / script.NAME
-    finally:
-        keras.config.set_dtype_policy("float32")
-    model = keras.models.load_model(run / "model.keras")
-    assert model.get_layer("lstm").compute_dtype == "bfloat16"
+def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(
+    script, train, small_data, monkeypatch
+):
+    (folder,) = train(script, "--epochs=1", "--precision=mixed_bfloat16").iterdir()
+    model = keras.models.load_model(folder / "model.keras")
+    (lstm, *_) = (layer for layer in model.layers if isinstance(layer, keras.layers.LSTM))
+    assert lstm.compute_dtype == "bfloat16"
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
     x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
     probabilities = model.predict(x, verbose=0)
     assert probabilities.dtype == np.float32
-    with_32_bits = script.build_model()
+    with_32_bits = build_model(script, monkeypatch, read_run(folder)["constants"])
     with_32_bits.set_weights(model.get_weights())
     np.testing.assert_allclose(with_32_bits.predict(x, verbose=0), probabilities, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_never_overwritten(train, capsys):
-    models = train(train_lstm, "--epochs", "1")
+    models = train(train_lstm, "--epochs=1")
     before = {path.name: path.read_bytes() for path in (models / "lstm").iterdir()}
-    train(train_lstm, "--epochs", "1")
-    assert f"Run folder: {Path('models', 'lstm-2')}" in capsys.readouterr().out
+    train(train_lstm, "--epochs=1")
+    assert str(Path("models", "lstm-2")) in capsys.readouterr().out.splitlines()[-1]
     assert {path.name: path.read_bytes() for path in (models / "lstm").iterdir()} == before
     assert list_files(models / "lstm-2") == FILES
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(train, tmp_path):
-    (tmp_path / "models").write_text("a file stands where the folder should be")
-    with pytest.raises(SystemExit) as stopped:
+def test_a_run_folder_that_cannot_be_created_is_an_error(train, tmp_path):
+    (tmp_path / "models").write_text("a file with the name of the folder")
+    with pytest.raises(SentimentError, match="models") as raised:
         train(train_lstm)
-    assert str(stopped.value).startswith("Can't make a folder for this run in ")
-    assert "\n" not in str(stopped.value)
+    assert_one_line(raised.value)
 
 
-# Written are the vocabulary and the first checkpoint, of each of two epochs the model, the history
-# and the checkpoint, then the plot and the record.
+def test_a_read_only_folder_is_an_error(train, disk, monkeypatch):
+    disk, remount = disk
+    monkeypatch.chdir(disk)
+    remount("ro")
+    with pytest.raises(SentimentError, match="Read-only file system") as raised:
+        train(train_lstm)
+    assert_one_line(raised.value)
+    assert str(disk / "models") in str(raised.value)
+
+
+# Written are the vocabulary and the first checkpoint; in each of two epochs the model, the history
+# and the checkpoint; then the plot and the record.
 LEFT_BY_FAILING_WRITE = [
     [],
     ["vocabulary.txt"],
@@ -240,80 +324,68 @@ LEFT_BY_FAILING_WRITE = [
 ]
 
 
-def fail_to_write(write, train, reason, folder):
-    """Train until a write fails, and check what is left in the run's folder."""
-    with pytest.raises(SystemExit) as stopped:
-        train(train_lstm, "--keep-weights", "last")
-    message = str(stopped.value)
-    assert message.startswith("Can't write ")
-    assert reason in message
-    assert "\n" not in message
+def fail_to_write(number, train, reason, folder):
+    """Train until a write fails, and check what is left in the run folder."""
+    with pytest.raises(SentimentError, match=reason) as raised:
+        train(train_lstm, "--no-restore-best-weights")
+    assert_one_line(raised.value)
     run = folder / "models" / "lstm"
-    assert list_files(run) == LEFT_BY_FAILING_WRITE[write]
+    assert list_files(run) == LEFT_BY_FAILING_WRITE[number]
     assert_readable(run)
     if (run / "history.csv").exists():
-        assert len(read_history(run)) == (1 if write < 7 else 2)
+        assert len(read_history(run)) == (1 if number < 7 else 2)
     return run
 
 
-@pytest.mark.parametrize("write", range(10))
-def test_a_full_disk_leaves_whole_files_and_one_line(write, train, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "number",
+    [n if n == 5 else pytest.param(n, marks=pytest.mark.slow) for n in range(10)],
+)
+def test_a_full_disk_damages_nothing(number, train, monkeypatch, tmp_path):
     writes = []
-    fsync = runs.os.fsync
+    fsync = os.fsync
 
     def fill_disk(file):
         writes.append(file)
-        if len(writes) == write + 1:
+        if len(writes) == number + 1:
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(file)
 
-    monkeypatch.setattr(runs.os, "fsync", fill_disk)
-    run = fail_to_write(write, train, "No space left on device", tmp_path)
+    monkeypatch.setattr(os, "fsync", fill_disk)
+    run = fail_to_write(number, train, "No space left on device", tmp_path)
     if (run / "checkpoint.npz").exists():
-        train(train_lstm, "--keep-weights", "last", "--resume")
+        train(train_lstm, "--resume")
         assert list_files(run) == FILES
 
 
-@pytest.mark.parametrize("write", range(10))
-def test_a_disk_that_turns_read_only_leaves_whole_files_and_one_line(
-    write, train, disk, monkeypatch
-):
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
+def test_a_disk_that_becomes_read_only_damages_nothing(number, train, disk, monkeypatch):
     disk, remount = disk
     monkeypatch.chdir(disk)
     writes = []
-    write_whole = runs.write_whole
+    write_atomically = atomic.write_atomically
 
     def turn_read_only(*arguments):
-        if len(writes) == write:
+        if len(writes) == number:
             remount("ro")
         writes.append(arguments)
-        write_whole(*arguments)
+        write_atomically(*arguments)
 
-    monkeypatch.setattr(runs, "write_whole", turn_read_only)
-    fail_to_write(write, train, "Read-only file system", disk)
-    assert len(writes) == write + 1
-
-
-def test_a_read_only_folder_is_one_line(train, disk, monkeypatch):
-    disk, remount = disk
-    monkeypatch.chdir(disk)
-    remount("ro")
-    with pytest.raises(SystemExit) as stopped:
-        train(train_lstm)
-    assert str(stopped.value) == (
-        f"Can't make a folder for this run in {disk / 'models'}: Read-only file system"
-    )
+    for module in (atomic, record, recorder):
+        monkeypatch.setattr(module, "write_atomically", turn_read_only)
+    fail_to_write(number, train, "Read-only file system", disk)
+    assert len(writes) == number + 1
 
 
-def test_a_model_that_does_not_fit_leaves_nothing_half_written(train, tmp_path):
+def test_a_model_above_the_limit_of_file_sizes_is_not_half_written(train, tmp_path):
     resource = pytest.importorskip("resource", reason="needs a limit on the size of files")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))  # the model is three times that
     try:
-        with pytest.raises(SystemExit) as stopped:
-            train(train_lstm)
+        with pytest.raises(SentimentError) as raised:
+            train(train_lstm, "--embedding-size=32")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert str(stopped.value).startswith("Can't write ")
-    assert "\n" not in str(stopped.value)
+    assert_one_line(raised.value)
     assert list_files(tmp_path / "models" / "lstm") == ["vocabulary.txt"]

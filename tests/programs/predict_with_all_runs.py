@@ -1,0 +1,19 @@
+"""Save the probabilities of some reviews with each run in models/, in the given .npz file."""
+
+import sys
+
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
+import numpy as np
+
+from sentiment.data.imdb import read_package
+from sentiment.inference import load_predictor
+from sentiment.runs.folder import MODELS
+from sentiment.runs.record import find_runs
+
+texts = read_package()[0][:200]
+probabilities = {}
+for folder in find_runs(MODELS):
+    predictor = load_predictor(folder.name)
+    probabilities[folder.name] = predictor.predict([predictor.encode(text) for text in texts])
+np.savez(sys.argv[1], **probabilities)

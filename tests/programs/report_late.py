@@ -1,0 +1,22 @@
+"""Fail as one of several processes, and report something at the very end, as JAX's threads may."""
+
+import os
+
+from sentiment.cli import run
+from sentiment.distribution import on_all_devices
+from sentiment.errors import SentimentError
+
+exit_at_once = os._exit
+
+
+def report_and_exit(status):
+    os.write(2, b"report\n")
+    exit_at_once(status)
+
+
+def main():
+    raise SentimentError("the last line")
+
+
+os._exit = report_and_exit
+run(on_all_devices(main))

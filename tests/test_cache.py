@@ -1,0 +1,130 @@
+"""A user's reviews are encoded once, and read from the cache afterwards."""
+
+import errno
+
+import filelock
+import numpy as np
+import pytest
+
+from sentiment.data import cache
+from sentiment.data.dataset import load_data
+from sentiment.data.files import read_files
+from sentiment.data.imdb import read_package
+from sentiment.data.tokenizer import START_ID, tokenize
+from sentiment.errors import SentimentError
+from tests.conftest import assert_one_line
+from tests.test_files import describe, write_csv, write_folder
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    texts, labels = read_package()
+    return texts[::100], labels[::100]
+
+
+@pytest.fixture
+def own(reviews, tmp_path):
+    """A CSV file of real reviews, and the texts in it."""
+    texts, labels = reviews
+    return write_csv(tmp_path / "own.csv", texts, labels), texts
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """A list that grows with each text that is encoded."""
+    texts = []
+    monkeypatch.setattr(cache, "tokenize", lambda text: texts.append(text) or tokenize(text))
+    return texts
+
+
+def list_cache():
+    return [path for path in cache.CACHE.iterdir() if not path.name.startswith(".lock-")]
+
+
+def test_the_cache_holds_the_words_of_each_review(own):
+    path, texts = own
+    reviews = read_files(str(path))
+    assert len(reviews.sequences) == len(texts)
+    for tokens, text in zip(reviews.sequences, texts, strict=True):
+        assert tokens[0] == START_ID and tokens.dtype == np.int32
+        assert [reviews.words[token] for token in tokens[1:]] == tokenize(text)
+    assert isinstance(reviews.sequences.tokens.base, np.memmap)  # so they may exceed the memory
+
+
+def test_reviews_are_encoded_once_and_again_when_they_change(own, encoded):
+    path, texts = own
+    first = describe(load_data(str(path), 2_000, 100))
+    assert len(encoded) == len(texts)
+    assert describe(load_data(str(path), 2_000, 100)) == first
+    assert load_data(str(path), 50, 10).x_train[0].max() < 50
+    assert len(encoded) == len(texts)
+    with path.open("a") as file:
+        file.write("one more,positive\n")
+    load_data(str(path), 2_000, 100)
+    assert len(encoded) == 2 * len(texts) + 1
+    assert len(list_cache()) == 1
+
+
+def test_a_cache_is_read_without_its_lock(own, monkeypatch):
+    path, _ = own
+    expected = describe(load_data(str(path), 2_000, 100))
+    monkeypatch.setattr(filelock.FileLock, "acquire", lambda _: pytest.fail("it waits"))
+    assert describe(load_data(str(path), 2_000, 100)) == expected
+
+
+def test_a_changed_file_in_a_folder_is_noticed(tmp_path, encoded):
+    write_folder(tmp_path / "own", [f"review {i}" for i in range(40)], np.arange(40) % 2)
+    for _ in range(2):
+        read_files(str(tmp_path / "own"))
+    assert len(encoded) == 40
+    (tmp_path / "own" / "train" / "pos" / "1_7.txt").write_text("another review")
+    read_files(str(tmp_path / "own"))
+    assert len(encoded) == 80
+
+
+@pytest.mark.parametrize("kept", [0, 0.99])
+@pytest.mark.parametrize(
+    "name",
+    ["tokens", "words", "offsets.npy", "hashes.npy", "labels.npy", "tests.npy", "about.json"],
+)
+def test_a_damaged_cache_is_written_again(own, encoded, name, kept):
+    path, texts = own
+    expected = describe(load_data(str(path), 2_000, 100))
+    (file,) = cache.CACHE.glob(f"*/{name}")
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
+    encoded.clear()
+    assert describe(load_data(str(path), 2_000, 100)) == expected
+    assert len(encoded) == len(texts)
+
+
+def test_a_failure_leaves_nothing_in_the_cache(own, monkeypatch):
+    path, _ = own
+    with path.open("a") as file:
+        file.write("one more,neither\n")
+    with pytest.raises(SentimentError, match="'neither'"):
+        read_files(str(path))
+    assert list_cache() == []
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", refuse)
+    path.write_text(path.read_text().replace("neither", "positive"))
+    with pytest.raises(SentimentError, match=r"own\.csv.*No space left on device") as raised:
+        read_files(str(path))
+    assert_one_line(raised.value)
+    assert list_cache() == []
+
+
+def test_a_cache_that_cannot_be_created_is_one_line(own, monkeypatch):
+    path, _ = own
+    monkeypatch.setattr(cache, "CACHE", path / "cache")
+    with pytest.raises(SentimentError, match="Not a directory") as raised:
+        read_files(str(path))
+    assert_one_line(raised.value)

@@ -1,0 +1,117 @@
+"""A script's errors are one line on stderr and an exit status, without a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sentiment.cli import ArgumentParser, run
+from sentiment.errors import SentimentError
+from tests.conftest import PROGRAMS, PROJECT, assert_one_line
+
+
+def run_and_exit(error, capsys, monkeypatch):
+    """Have a script raise an error; return its exit status, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train_lstm.py"])
+
+    def main():
+        print("printed before")
+        if error is not None:
+            raise error
+
+    try:
+        run(main)
+    except SystemExit as stopped:
+        return stopped.code, *capsys.readouterr()
+    return 0, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("status", [1, 2, 130])
+def test_an_error_is_one_line_with_the_name_of_the_script(status, capsys, monkeypatch):
+    error = SentimentError("first\nsecond \x1b[2J", status)
+    assert_one_line(error)
+    code, out, err = run_and_exit(error, capsys, monkeypatch)
+    assert code == status and out == "printed before\n"
+    assert err.startswith("train_lstm.py: first second ") and err.endswith("\n")
+    assert_one_line(err.removesuffix("\n"))
+
+
+def test_an_error_is_a_failure_unless_it_says_otherwise():
+    assert SentimentError("it failed").status == 1
+
+
+def test_ctrl_c_is_status_130_and_no_traceback(capsys, monkeypatch):
+    assert run_and_exit(KeyboardInterrupt(), capsys, monkeypatch) == (130, "printed before\n", "")
+
+
+def test_success_is_status_0(capsys, monkeypatch):
+    assert run_and_exit(None, capsys, monkeypatch) == (0, "printed before\n", "")
+
+
+def test_a_mistake_in_the_program_keeps_its_traceback(capsys, monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        run_and_exit(ZeroDivisionError(), capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("arguments", [["--unknown"], ["--epochs"], ["--epochs", "x"], ["x"]])
+def test_wrong_usage_is_status_2(arguments):
+    parser = ArgumentParser(prog="x.py")
+    parser.add_argument("--epochs", type=int)
+    with pytest.raises(SentimentError, match="--help") as raised:
+        parser.parse_args(arguments)
+    assert raised.value.status == 2
+    assert_one_line(raised.value)
+
+
+def run_into_closed_pipe(path, *arguments, folder, both=False):
+    """Run a program whose output nobody reads; return its exit status and stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [sys.executable, path, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": ""},
+        stdout=writer,
+        stderr=writer if both else subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    os.close(writer)
+    return finished.returncode, finished.stderr
+
+
+@pytest.mark.slow
+def test_a_closed_output_pipe_is_one_line(tmp_path):
+    path = PROGRAMS / "print_lines.py"
+    status, error = run_into_closed_pipe(path, "10000", "success", folder=tmp_path)
+    assert status == 1
+    assert error.startswith("print_lines.py: ")
+    assert_one_line(error.removesuffix("\n"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("outcome", "both", "expected", "line"),
+    [
+        ("failure", False, 1, "print_lines.py: it failed\n"),
+        ("interrupt", False, 130, ""),
+        ("interrupt", True, 130, None),  # as with `2>&1 | tee`
+    ],
+)
+def test_an_error_with_a_closed_output_pipe_keeps_its_status(
+    tmp_path, outcome, both, expected, line
+):
+    path = PROGRAMS / "print_lines.py"
+    status, error = run_into_closed_pipe(path, "1", outcome, folder=tmp_path, both=both)
+    assert (status, error) == (expected, line)
+
+
+@pytest.mark.slow
+def test_a_real_script_with_a_closed_output_pipe(tmp_path):
+    arguments = [Path(PROJECT, "models", "lstm"), "--csv"]
+    status, error = run_into_closed_pipe(PROJECT / "plot_history.py", *arguments, folder=tmp_path)
+    assert status == 1
+    assert "Traceback" not in error and "Exception ignored" not in error
+    assert error.splitlines()[-1].startswith("plot_history.py: ")

@@ -1,0 +1,104 @@
+"""Initial weights are as the docstrings describe them."""
+
+import keras
+import numpy as np
+import pytest
+
+from sentiment.layers import LSTM, initializers, set_chrono_bias, set_word_vectors
+from sentiment.layers.initializers import ppmi_word_vectors
+
+
+def make_reviews(count=40, longest=30, vocabulary_size=25):
+    generator = np.random.default_rng(0)
+    return [
+        generator.integers(1, vocabulary_size, generator.integers(1, longest)).astype(np.int32)
+        for _ in range(count)
+    ]
+
+
+def compute_ppmi(sequences, vocabulary_size):
+    """Positive pointwise mutual information, pair by pair."""
+    counts = np.zeros((vocabulary_size, vocabulary_size))
+    for sequence in sequences:
+        for i, word in enumerate(sequence):
+            for j, context in enumerate(sequence):
+                if 0 < abs(i - j) <= initializers.WINDOW and min(word, context) > 3:
+                    counts[word, context] += 1 / abs(i - j)
+    frequencies = counts.sum(axis=0) ** initializers.SMOOTHING
+    frequencies /= frequencies.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = np.log(counts / (counts.sum(axis=1, keepdims=True) * frequencies))
+    return np.where(counts > 0, np.maximum(information, 0), 0)
+
+
+def test_word_vectors_are_singular_vectors_of_the_ppmi():
+    reviews = make_reviews()
+    left, values, _ = np.linalg.svd(compute_ppmi(reviews, 25))
+    expected = left[:, :6] * np.sqrt(values[:6])
+    expected *= initializers.SCALE / np.sqrt(np.mean(expected**2))
+    vectors = ppmi_word_vectors(reviews, 25, 6)
+    # A singular vector may point either way, so products of words are compared.
+    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_words_with_similar_contexts_get_similar_vectors(data):
+    vectors = ppmi_word_vectors(data.x_train, 10_000, 32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
+    ids = {word: i for i, word in enumerate(data.vocabulary)}
+    good, great, awful, terrible, monday, six = (
+        vectors[ids[word]] for word in ("good", "great", "awful", "terrible", "monday", "six")
+    )
+    assert min(good @ great, awful @ terrible) > max(good @ monday, awful @ six) + 0.2
+
+
+def test_ids_without_contexts_start_from_zeros(monkeypatch):
+    monkeypatch.setattr(initializers, "WORDS", 20)
+    vectors = ppmi_word_vectors(make_reviews(), 30, 40)
+    assert not vectors[:4].any()  # padding, start, out of vocabulary, unused
+    assert not vectors[20:].any()  # too rare
+    assert not vectors[:, 20:].any()  # no more dimensions than words
+    assert vectors[4:20].any(axis=1).all()
+    assert np.isfinite(vectors).all()
+
+
+@pytest.mark.parametrize("reviews", [[[1]], [[1, 4]], [[1, 2, 2]], [[1, 4], [1, 5]]])
+def test_reviews_without_co_occurrences_give_zeros(reviews):
+    vectors = ppmi_word_vectors([np.array(review, dtype=np.int32) for review in reviews], 6, 4)
+    assert vectors.shape == (6, 4) and vectors.dtype == np.float32
+    assert not vectors.any()
+
+
+def test_every_embedding_of_a_model_starts_from_word_vectors():
+    word_ids = keras.Input((None,), dtype="int32")
+    embeddings = [keras.layers.Embedding(25, 6), keras.layers.Embedding(30, 4)]
+    x = keras.layers.Concatenate()([embedding(word_ids) for embedding in embeddings])
+    dense = keras.layers.Dense(1)
+    model = keras.Model(word_ids, dense(x))
+    others = dense.get_weights()
+    set_word_vectors(model, make_reviews())
+    for embedding in embeddings:
+        expected = ppmi_word_vectors(make_reviews(), embedding.input_dim, embedding.output_dim)
+        np.testing.assert_array_equal(embedding.get_weights()[0], expected)
+    for weights, unchanged in zip(dense.get_weights(), others, strict=True):
+        np.testing.assert_array_equal(weights, unchanged)
+
+
+@pytest.mark.parametrize("layer", [LSTM, keras.layers.LSTM])
+def test_time_constants_of_the_units_are_2_to_timesteps(layer):
+    timesteps, steps = 300, 50
+    sequences = keras.Input((None, 4))
+    lstm = layer(8, return_state=True)
+    model = keras.Model(sequences, lstm(sequences))
+    recurrent_kernel = lstm.get_weights()[1]
+    set_chrono_bias(model, timesteps)
+    kernel, unchanged, bias = lstm.get_weights()
+    assert np.array_equal(recurrent_kernel, unchanged)
+    lstm.set_weights([np.zeros_like(kernel), np.zeros_like(unchanged), bias])
+    state = [np.zeros((1, 8), np.float32), np.ones((1, 8), np.float32)]
+    cell = lstm(np.zeros((1, steps, 4), np.float32), initial_state=state)[2]
+    # Without input, each unit keeps this share of its state with each time step.
+    share = 1 - 1 / np.linspace(2, timesteps, 8)
+    np.testing.assert_allclose(np.array(cell)[0], share**steps, rtol=1e-3)
+    input_gate = 1 / (1 + np.exp(-bias[:8]))
+    np.testing.assert_allclose(input_gate, 1 - share, rtol=1e-4)

@@ -1,0 +1,73 @@
+"""Mistakes that a training survives are reported in one line each, and nothing else is."""
+
+import dataclasses
+
+import keras
+import pytest
+
+import train_lstm
+from sentiment.errors import SentimentError
+from sentiment.runs import sanity_checks
+from tests.conftest import assert_one_line
+from tests.test_training import OVERFIT
+
+
+def test_validation_reviews_that_are_training_reviews_are_counted(small_data):
+    assert sanity_checks.check_data(small_data) == []
+    mixed = [*small_data.x_validation[:80], *small_data.x_train[:16]]
+    (problem,) = sanity_checks.check_data(dataclasses.replace(small_data, x_validation=mixed))
+    assert problem.startswith("16 of the 96 validation reviews")
+
+
+def test_an_unused_gpu_is_reported(monkeypatch, tmp_path):
+    monkeypatch.setattr(sanity_checks, "Path", lambda _: tmp_path)
+    assert sanity_checks.check_device("CPU: a processor, 2 cores") == []
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    assert sanity_checks.check_device("gpu:0") == []
+    (problem,) = sanity_checks.check_device("CPU: a processor, 2 cores")
+    assert "GPU" in problem and keras.backend.backend() in problem
+
+
+def test_word_ids_beyond_the_vocabulary_are_an_error(small_data, train, tmp_path):
+    longest = max(small_data.x_test, key=len)
+    longest[:] = 10_000
+    with pytest.raises(SentimentError, match="VOCABULARY_SIZE") as raised:
+        train(train_lstm, "--vocabulary-size=10000")
+    assert_one_line(raised.value)
+    assert str(raised.value).count("10,000") == 2  # the largest id and the size
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_wrong"), [(0.7, False), (2.9, False), (3.1, True), (float("nan"), True)]
+)
+def test_a_loss_that_is_nan_or_diverges_is_reported(loss, is_wrong):
+    assert bool(sanity_checks.check_loss(loss)) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "validation", "reported"),
+    [
+        (0.9, 0.85, None),
+        (0.56, 0.5, None),
+        (0.54, 0.52, "52.0%"),
+        (0.9, 0.2, "swapped"),
+        (0.52, 0.4, "swapped"),
+    ],
+)
+def test_accuracy_at_chance_level_and_swapped_labels_are_reported(accuracy, validation, reported):
+    problems = sanity_checks.check_epoch({"accuracy": accuracy, "val_accuracy": validation})
+    assert len(problems) == (reported is not None)
+    assert all(reported in problem and "guessing" in problem for problem in problems)
+
+
+@pytest.mark.slow
+def test_warnings_appear_in_the_output_of_a_training(small_data, train, capsys):
+    small_data.x_validation.tokens[:] = small_data.x_train.tokens
+    small_data.x_validation.offsets[:] = small_data.x_train.offsets
+    small_data.y_validation[:] = 1 - small_data.y_train
+    train(train_lstm, *OVERFIT)
+    lines = capsys.readouterr().out.splitlines()
+    warnings = [line for line in lines if line.startswith("Warning: ")]
+    assert "96 of the 96 validation reviews" in warnings[0]
+    assert "swapped" in warnings[-1]
