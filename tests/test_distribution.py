@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 
-from sentiment import SentimentError, distribution
+from sentiment import distribution
 
 import numpy as np
 import pytest
 
 from sentiment.data.batches import Batches
 from sentiment.data.imdb import read_package
+from sentiment.errors import SentimentError
 from tests.conftest import CONSTANTS, PROGRAMS, PROJECT, assert_one_line
 from tests.test_files import write_csv
 
