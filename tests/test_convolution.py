@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy
 
 from sentiment.layers import masked_conv_pool, padding_mask
 
@@ -34,10 +35,10 @@ def compute_plainly(model, sequence, kernel_size, pool_size):
 
 def test_padding_mask():
     word_ids = np.array([[1, 9, 2, 0], [1, 0, 0, 0]])
-    mask = keras.ops.convert_to_numpy(padding_mask(word_ids, "post"))
+    mask = convert_to_numpy(padding_mask(word_ids, "post"))
     np.testing.assert_array_equal(mask, [[[1], [1], [1], [0]], [[1], [0], [0], [0]]])
     assert mask.dtype == np.float32
-    mask = keras.ops.convert_to_numpy(padding_mask(word_ids, "pre"))
+    mask = convert_to_numpy(padding_mask(word_ids, "pre"))
     np.testing.assert_array_equal(mask, np.ones((2, 4, 1)))
 
 
@@ -51,7 +52,7 @@ def test_padding_does_not_change_the_output_of_a_review(kernel_size, pool_size):
         review = generator.integers(1, 50, tokens)
         expected = compute_plainly(model, review, kernel_size, pool_size)
         for padding in (0, 1, 2, 7):
-            x, mask = map(np.array, model(np.pad(review, (0, padding))[np.newaxis]))
+            x, mask = map(convert_to_numpy, model(np.pad(review, (0, padding))[np.newaxis]))
             # The incomplete last group of steps is kept, so that the last word is read.
             assert len(expected) == -(-tokens // pool_size)
             assert x.shape[1] == mask.shape[1] == -(-(tokens + padding) // pool_size)
@@ -62,7 +63,7 @@ def test_padding_does_not_change_the_output_of_a_review(kernel_size, pool_size):
 
 def test_pre_padding_is_read():
     model = make_model(3, 2, padding="pre")
-    x, mask = map(np.array, model(np.array([[0, 0, 0, 0, 1, 9, 2]])))
+    x, mask = map(convert_to_numpy, model(np.array([[0, 0, 0, 0, 1, 9, 2]])))
     assert mask.all()
     assert x.shape == (1, 4, FILTERS)
     expected = compute_plainly(model, np.array([0, 0, 0, 0, 1, 9, 2]), 3, 2)

@@ -99,6 +99,6 @@ def test_time_constants_of_the_units_are_2_to_timesteps(layer):
     cell = lstm(np.zeros((1, steps, 4), np.float32), initial_state=state)[2]
     # Without input, each unit keeps this share of its state with each time step.
     share = 1 - 1 / np.linspace(2, timesteps, 8)
-    np.testing.assert_allclose(np.array(cell)[0], share**steps, rtol=1e-3)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(cell)[0], share**steps, rtol=1e-3)
     input_gate = 1 / (1 + np.exp(-bias[:8]))
     np.testing.assert_allclose(input_gate, 1 - share, rtol=1e-4)

@@ -151,6 +151,7 @@ options_of_results = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @drawn(max_examples=100)
 @given(
     batch=st.integers(1, 130),

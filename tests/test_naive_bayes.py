@@ -10,6 +10,7 @@ from collections import Counter
 import keras
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy
 
 from sentiment.data.batches import Batches
 from sentiment.layers.naive_bayes import FOLDS, NaiveBayes
@@ -54,7 +55,7 @@ def count_plainly(reviews, labels):
 
 def read_terms(layer):
     """Return the terms in the hash table."""
-    return {tuple(pair) for pair in keras.ops.convert_to_numpy(layer.pairs).tolist() if pair[1]}
+    return {tuple(pair) for pair in convert_to_numpy(layer.pairs).tolist() if pair[1]}
 
 
 def test_reviews_are_scored_out_of_fold_in_training():
@@ -77,7 +78,7 @@ def test_reviews_are_scored_out_of_fold_in_training():
             batch = np.stack(
                 [np.pad(review, np.multiply(sides, longest - len(review))) for review in reviews]
             )
-            scores = np.array(layer(batch, training=training))[:, 0]
+            scores = convert_to_numpy(layer(batch, training=training))[:, 0]
             np.testing.assert_allclose(scores, outputs, rtol=1e-4, atol=1e-4)
         for review, output in zip(reviews[:20], outputs, strict=False):  # without padding
             score = float(layer(review[np.newaxis], training=training)[0, 0])
@@ -102,8 +103,8 @@ def test_the_most_frequent_terms_of_several_reviews_are_counted():
 def test_reviews_without_common_words_give_zeros(reviews):
     reviews = [np.array(review, dtype=np.int32) for review in reviews]
     layer = make_layer(10, reviews, np.ones(len(reviews), dtype=np.float32))
-    assert not keras.ops.convert_to_numpy(layer.log_odds).any()
-    assert not np.array(layer(np.array([[1, 4, 5, 6, 7]]))).any()
+    assert not convert_to_numpy(layer.log_odds).any()
+    assert not convert_to_numpy(layer(np.array([[1, 4, 5, 6, 7]]))).any()
 
 
 def test_large_ids_are_found():
@@ -127,7 +128,7 @@ def test_accuracy_in_training_is_that_on_new_reviews(data):
     def measure(sequences, labels, training):
         batches = Batches(sequences, labels, 100)
         is_right = [
-            np.array(layer(word_ids, training=training))[:, 0] * (y - 0.5) > 0
+            convert_to_numpy(layer(word_ids, training=training))[:, 0] * (y - 0.5) > 0
             for word_ids, y in (batches[i] for i in range(len(batches)))
         ]
         return np.concatenate(is_right).mean()

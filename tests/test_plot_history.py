@@ -156,7 +156,7 @@ def test_runs_whose_test_set_was_not_evaluated_are_compared_too(make_run, plot, 
     assert find_finished()[0].name == "not tested"
 
 
-@pytest.mark.parametrize("runs", [1, 2, 12, 60])
+@pytest.mark.parametrize("runs", [1, 2, 12, pytest.param(60, marks=pytest.mark.slow)])
 def test_any_number_of_runs(make_run, plot, tmp_path, runs):
     for i in range(runs):
         make_run(f"run{i}", LSTM_UNITS=i + 1, epochs=i % 4 + 1)

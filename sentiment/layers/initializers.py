@@ -81,14 +81,16 @@ def ppmi_word_vectors(
 
 
 def set_chrono_bias(model: keras.Model, timesteps: int):
-    """Start each LSTM of a model with `chrono_bias`.
+    """Start the LSTM layers of a model with `chrono_bias`.
+
+    Layers without a bias, and those in a wrapper such as ``Bidirectional``, stay as they are.
 
     Args:
-        model: its ``LSTM`` layers have a bias.
+        model: a model with ``LSTM`` layers.
         timesteps: the longest time constant.
     """
     for layer in model.layers:
-        if isinstance(layer, keras.layers.LSTM):
+        if isinstance(layer, keras.layers.LSTM) and layer.use_bias:
             kernel, recurrent_kernel, bias = layer.get_weights()
             bias[: 2 * layer.units] = chrono_bias(layer.units, timesteps)
             layer.set_weights([kernel, recurrent_kernel, bias])
