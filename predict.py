@@ -59,7 +59,7 @@ def main():
         parser.error("--output needs --explain")
     if arguments.output and arguments.output.suffix not in IMAGE_FORMATS:
         parser.error(f"--output must end in {', '.join(IMAGE_FORMATS)}, not {arguments.output}")
-    if not arguments.reviews and not arguments.file and sys.stdin.isatty():
+    if not arguments.reviews and not arguments.file and (sys.stdin is None or sys.stdin.isatty()):
         parser.error("give reviews, or a file of reviews with --file")
 
     reviews = iter(arguments.reviews or read_reviews(arguments.file or "-", arguments.column))
@@ -85,7 +85,7 @@ def read_reviews(path: str, column: str | None) -> Iterator[str]:
     try:
         if Path(path).suffix.lower() == ".csv":
             with open_csv(source) as (_, rows):
-                name = find_column(rows, column, TEXT_COLUMNS)
+                name = find_column(rows, column, TEXT_COLUMNS, "name one with --column")
                 for row in rows:
                     yield row[name] or ""
         else:
@@ -145,7 +145,8 @@ def print_text(label, probability, note, review):
 
 
 def print_csv(label, probability, note, review):
-    write_csv_row(label, f"{probability:.8f}", note, review)
+    shown = strip_control_characters(review) if sys.stdout.isatty() else review
+    write_csv_row(label, f"{probability:.8f}", note, shown)
 
 
 def write_csv_row(*cells):

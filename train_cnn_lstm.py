@@ -23,7 +23,7 @@ from sentiment.runs.recorder import RunRecorder
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
 VOCABULARY_SIZE = 10_000  # number of word ids; rarer words are out of vocabulary
 MAXIMUM_TOKENS = 500  # tokens per review; of a longer one, the last ones are kept
-PADDING = "post"  # "post": to the longest review of a batch, masked; "pre": to MAXIMUM_TOKENS, not
+PADDING = "post"  # "post": to the longest review of a batch, masked; "pre": to MAXIMUM_TOKENS
 BATCH_SIZE = 64  # reviews per training step
 
 # Model
@@ -47,6 +47,7 @@ RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest 
 
 
 def build_model():
+    """Map word ids (batch, tokens) to the probability of a positive review (batch, 1)."""
     word_ids = keras.Input((None,), dtype="int32")
     x = layers.Embedding(VOCABULARY_SIZE, EMBEDDING_SIZE)(word_ids)
     x = layers.Dropout(DROPOUT_AFTER_EMBEDDING)(x)
@@ -91,4 +92,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(on_all_devices(main))  # all GPUs share the batches; errors are one line
+    run(on_all_devices(main))  # with JAX, all GPUs share each batch; errors are one line

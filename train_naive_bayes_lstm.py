@@ -30,7 +30,7 @@ from sentiment.runs.recorder import RunRecorder
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
 VOCABULARY_SIZE = 30_000  # number of word ids; rarer words are out of vocabulary
 MAXIMUM_TOKENS = 500  # tokens per review; of a longer one, the last ones are kept
-PADDING = "post"  # "post": to the longest review of a batch, masked; "pre": to MAXIMUM_TOKENS, not
+PADDING = "post"  # "post": to the longest review of a batch, masked; "pre": to MAXIMUM_TOKENS
 BATCH_SIZE = 64  # reviews per training step
 
 # Model
@@ -50,13 +50,14 @@ NAME = "naive_bayes_lstm"  # run folder in models/; if it exists, a number is ad
 SEED = 1  # random seed; on the same CPU it gives the same weights again
 LEARNING_RATE = 0.002  # learning rate of Adam
 EPSILON = 1e-5  # epsilon of Adam; a larger one damps the updates for rare words
-EMA_MOMENTUM = 0.98  # of the moving average of the weights, which is validated; 0: no average
+EMA_MOMENTUM = 0.98  # momentum of the moving average of the weights; 0: no average
 PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are faster on GPUs
 EPOCHS = 3  # passes over the training set
 RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest validation loss
 
 
 def build_model():
+    """Map word ids (batch, tokens) to the probability of a positive review (batch, 1)."""
     word_ids = keras.Input((None,), dtype="int32")
     x = layers.Embedding(VOCABULARY_SIZE, EMBEDDING_SIZE)(word_ids)
     x = layers.Dropout(DROPOUT_AFTER_EMBEDDING)(x)
@@ -107,4 +108,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(on_all_devices(main))  # all GPUs share the batches; errors are one line
+    run(on_all_devices(main))  # with JAX, all GPUs share each batch; errors are one line

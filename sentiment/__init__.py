@@ -11,14 +11,14 @@
     distribution.py  several devices and processes
 
 Importing it sets what must be set before Keras is imported: the backend where TensorFlow is not
-installed, TensorFlow's log level, and standard streams that are closed.
+installed, TensorFlow's log level, and the standard streams.
 """
 
 import importlib.util
 import os
 import sys
 
-from sentiment.console import error_line, open_closed_streams, quiet_libraries
+from sentiment.console import error_line, prepare_streams, quiet_libraries
 
 
 def _choose_backend():
@@ -35,15 +35,17 @@ def _choose_backend():
 # say which device they use.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _choose_backend()
-open_closed_streams()
+prepare_streams()
 try:
     with quiet_libraries():
         import keras  # noqa: F401
 except (ImportError, ValueError) as error:
-    reason = (
-        f"Keras can't be imported: {error}. Set KERAS_BACKEND to tensorflow, jax or torch, and "
-        "install requirements.txt, requirements/jax.txt or requirements/torch.txt"
-    )
-    sys.exit(error_line(reason))
+    remedy = "activate the environment (source .venv/bin/activate) or install requirements.txt"
+    if importlib.util.find_spec("keras"):
+        remedy = (
+            "set KERAS_BACKEND to tensorflow, jax or torch, and install requirements.txt, "
+            "requirements/jax.txt or requirements/torch.txt"
+        )
+    sys.exit(error_line(f"Keras can't be imported: {error}; {remedy}"))
 except KeyboardInterrupt:
     sys.exit(130)

@@ -1,6 +1,7 @@
 """What reaches the terminal: error lines, warnings, progress bars; and what is kept from it."""
 
 import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -54,15 +55,17 @@ def open_null() -> TextIO:
     return Path(os.devnull).open("w")
 
 
-def open_closed_streams():
-    """Open stdout and stderr on the null device if they are closed.
+def prepare_streams():
+    """Have stdout and stderr take any text, and open them on the null device if they are closed.
 
-    The next file to be opened would otherwise take their descriptor.
+    The next file to be opened would otherwise take the descriptor of a closed stream.
     """
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open_null())
             os.dup2(getattr(sys, name).fileno(), descriptor)
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def redirect_to_null(descriptor: int):
@@ -77,7 +80,11 @@ def quiet_libraries():
 
     TensorFlow 2.21 reports missing GPU libraries before it reads that variable.
     """
-    stderr = os.dup(2)
+    try:
+        stderr = os.dup(2)
+    except OSError:  # the process has no stderr
+        yield
+        return
     if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":
         redirect_to_null(2)
     try:

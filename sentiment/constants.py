@@ -191,7 +191,7 @@ def _match(recorded: dict, constants: dict, name: str, script: str) -> dict:
         SentimentError: if the script lacks one that is recorded.
     """
     _check_names(recorded, constants, name, script)
-    if missing := [f"{name} = {constants[name]!r}" for name in constants if name not in recorded]:
+    if missing := [f"{key} = {value!r}" for key, value in constants.items() if key not in recorded]:
         print(f"{name} doesn't set {', '.join(missing)}: the values of {script} are used")
     return recorded
 
@@ -204,7 +204,7 @@ def _parse_literal(text: str):
 
 
 def _check_names(recorded: dict, constants: dict, name: str, script: str):
-    if unknown := [name for name in recorded if name not in constants]:
+    if unknown := [key for key in recorded if key not in constants]:
         raise SentimentError(f"{name} sets {', '.join(unknown)}, which {script} doesn't have")
 
 

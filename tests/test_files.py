@@ -113,7 +113,7 @@ def test_columns_and_labels_have_usual_names_or_are_given(
         (None, "train/pos"),
         (b"", "empty"),
         (b"a,b\nx,1\n", "a, b"),
-        (b"text\nx\n", "only one column"),
+        (b"text\nx\n", "one column"),
         (b"text,label\n", "0 positive and 0 negative"),
         (b"text,label\nx,maybe\n", "line 2"),
         (b"text,label\nx,maybe\n", "'maybe'"),

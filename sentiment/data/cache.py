@@ -69,7 +69,7 @@ def encode_once(path: Path, fingerprint: list, texts: Iterator[Text], total: int
                 shutil.rmtree(unfinished, ignore_errors=True)
             return read()
     except OSError as error:
-        raise SentimentError(f"can't write {folder}: {error.strerror}") from None
+        raise SentimentError(f"can't write {folder}: {error.strerror or error}") from None
 
 
 @contextlib.contextmanager

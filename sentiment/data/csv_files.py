@@ -25,11 +25,13 @@ def open_csv(source: str | os.PathLike | int) -> Iterator[tuple[TextIO, csv.Dict
         yield file, csv.DictReader(file)
 
 
-def find_column(reader: csv.DictReader, name: str | None, usual_names: tuple[str, ...]) -> str:
+def find_column(
+    reader: csv.DictReader, name: str | None, usual_names: tuple[str, ...], remedy: str
+) -> str:
     """Return the column with the given name, or else the first one with a usual name.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, with a text that ends in the remedy.
     """
     columns = list(reader.fieldnames or ())
     if not columns:
@@ -37,13 +39,12 @@ def find_column(reader: csv.DictReader, name: str | None, usual_names: tuple[str
     if name is not None:
         if name in columns:
             return name
-        raise ValueError(f"it has no column {name!r}, only {', '.join(columns)}")
+        raise ValueError(f"it has no column {name!r}, only {', '.join(columns)}; {remedy}")
     by_name = {column.strip().lower(): column for column in reversed(columns)}
     for usual_name in usual_names:
         if usual_name in by_name:
             return by_name[usual_name]
     if len(columns) == 1:
         return columns[0]
-    raise ValueError(
-        f"none of its columns {', '.join(columns)} is called {' or '.join(usual_names)}"
-    )
+    usual = " or ".join(usual_names)
+    raise ValueError(f"none of its columns {', '.join(columns)} is called {usual}; {remedy}")

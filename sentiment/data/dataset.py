@@ -88,6 +88,8 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     has_test = bool(len(test))
     if has_test:
         rest = rest[~np.isin(sequences.hashes[rest], sequences.hashes[test])]
+    if not len(rest):
+        raise SentimentError(f"all training reviews in {source} are test reviews, too")
     sizes = [VALIDATION_REVIEWS, HELD_OUT_REVIEWS]
     if not is_imdb:
         shares = (VALIDATION_SHARE, HELD_OUT_SHARE)
@@ -96,6 +98,8 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     validation, *held_out, train = (rest[part] for part in parts)
     if held_out:
         (test,) = held_out
+    if not min(len(train), len(validation), len(test)):
+        raise SentimentError(f"too few different reviews in {source} for the three sets")
 
     if reviews.is_ranked or len(vocabulary) == len(SPECIAL_TOKENS):
         tokens = np.where(sequences.tokens < vocabulary_size, sequences.tokens, OOV_ID)
@@ -144,7 +148,7 @@ def split(hashes: np.ndarray, labels: np.ndarray, sizes: list[int]) -> list[np.n
         drawn = np.split(positions, np.cumsum(numbers))
         for subset, chosen in zip(subsets, drawn, strict=False):
             subset.extend(chosen)
-    arrays = [np.sort(subset) for subset in subsets]
+    arrays = [np.sort(np.array(subset, dtype=np.int64)) for subset in subsets]
     return [*arrays, np.setdiff1d(np.arange(len(hashes)), np.concatenate(arrays))]
 
 

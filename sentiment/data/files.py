@@ -33,7 +33,7 @@ def read_files(source: str) -> LabeledReviews:
     Args:
         source: path of a folder with ``train/pos``, ``train/neg`` and perhaps ``test/pos`` and
             ``test/neg``, each full of ``.txt`` files, as in the Large Movie Review Dataset;
-            of a ``.csv`` file whose columns and labels have usual names or are named after the
+            of a ``.csv`` file whose columns and labels have usual names or are given after the
             path, as in ``reviews.csv?text=body&label=mood&positive=good&negative=bad``; or of an
             ``.npz`` file in the layout of Keras' ``imdb.npz``, with the ranks of its words in
             ``imdb_word_index.json`` in the same folder.
@@ -118,16 +118,18 @@ def _list_csv(path: Path, options: dict[str, str]):
 
     def read() -> Iterator[Text]:
         with open_csv(path) as (file, rows):
-            text = find_column(rows, options.get("text"), TEXT_COLUMNS)
-            label = find_column(rows, options.get("label"), LABEL_COLUMNS)
+            remedy = f"name the columns, as in {path.name}?text=body&label=mood"
+            text = find_column(rows, options.get("text"), TEXT_COLUMNS, remedy)
+            label = find_column(rows, options.get("label"), LABEL_COLUMNS, remedy)
             if text == label:
-                raise ValueError("it has only one column; it needs reviews and their labels")
+                raise ValueError("it has one column; it needs reviews and labels, comma-separated")
             for row in rows:
                 key = (row[label] or "").strip().lower()
                 if key not in label_of:
+                    found = f"the label {row[label]!r}" if key else "no label"
                     raise ValueError(
-                        f"line {rows.line_num} has the label {row[label]!r}; name the two labels, "
-                        f"as in {path.name}?positive=good&negative=bad"
+                        f"line {rows.line_num} has {found}; name the two labels, as in "
+                        f"{path.name}?positive=good&negative=bad"
                     )
                 yield file.buffer.tell(), row[text] or "", label_of[key], False
 

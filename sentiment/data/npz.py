@@ -60,8 +60,8 @@ def read_npz(path: Path) -> LabeledReviews:
 
 def _check_arrays(x, y, subset):
     """Return one array of ranks per review, and the labels as float32."""
-    if len(x) != len(y) or y.ndim != 1:
-        raise ValueError(f"x_{subset} and y_{subset} differ in length")
+    if x.ndim < 1 or y.ndim != 1 or len(x) != len(y):
+        raise ValueError(f"x_{subset} and y_{subset} are not lists of the same length")
     if not np.isin(y, (0, 1)).all():
         raise ValueError(f"y_{subset} holds labels other than 0 and 1")
     try:

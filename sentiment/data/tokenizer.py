@@ -1,4 +1,4 @@
-"""Text to word ids, exactly as ``keras.datasets.imdb`` encodes reviews."""
+"""Text to word ids. Words are split exactly as those of ``keras.datasets.imdb``."""
 
 import itertools
 import re

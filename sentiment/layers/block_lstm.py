@@ -16,7 +16,7 @@ MINIMUM_ROWS = 8
 
 
 def run_chunks(sequences, kernel, bias, hidden, cell, lengths, return_sequences, keep_activations):
-    """Split the batch into chunks and computes them in parallel.
+    """Split the batch into chunks and compute them in parallel.
 
     Args:
         sequences: float32 ``(batch, steps, features)``, with the masked steps at the end.

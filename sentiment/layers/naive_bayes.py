@@ -98,7 +98,7 @@ class NaiveBayes(keras.layers.Layer):
         reviews = np.maximum(
             leave_fold_out(np.bincount(groups, minlength=2 * FOLDS).reshape(2, -1)), 1
         )
-        # The share of the reviews that contain a term, with add-one smoothing.
+        # The share of the reviews that contain a term, smoothed: none is 0.
         shares = leave_fold_out(counts[chosen[first]]) / reviews + 2 / reviews.sum(axis=0)
         odds = np.log(shares[:, 1] / shares[:, 0])
         self.log_odds.assign(_fill(self.log_odds.shape, slots, odds))

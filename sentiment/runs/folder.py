@@ -1,5 +1,6 @@
 """The run folder: where it is, the names of its files, and its lock."""
 
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def create_run_folder(name: str) -> Path:
         raise AssertionError("there is always a next number")
     except OSError as error:
         raise SentimentError(
-            f"can't create a run folder in {MODELS.absolute()}: {error.strerror}"
+            f"can't create a run folder in {MODELS.absolute()}: {error.strerror or error}"
         ) from None
 
 
@@ -69,11 +70,12 @@ def lock_run_folder(folder: Path) -> filelock.BaseFileLock:
     except NotImplementedError:  # some network file systems have no locks
         pass
     except OSError as error:
-        raise SentimentError(f"can't write {folder / LOCK}: {error.strerror}") from None
+        raise SentimentError(f"can't write {folder / LOCK}: {error.strerror or error}") from None
     return lock
 
 
 def unlock_run_folder(folder: Path, lock: filelock.BaseFileLock):
     """Unlock a run folder that is finished."""
     lock.release()
-    (folder / LOCK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # on Windows another process may have it open
+        (folder / LOCK).unlink()

@@ -91,21 +91,21 @@ def read_record(path: Path) -> RunRecord:
     """
     try:
         if not path.is_dir():
-            name = path.parent.name if path.name == HISTORY else path.stem
+            name = path.resolve().parent.name if path.name == HISTORY else path.stem
             return RunRecord(name, _read_history(path), {})
         if not (path / RECORD).exists():
             if (path / VOCABULARY).exists():
                 raise ValueError("it is unfinished, there is no run.json yet")
             if not (path / HISTORY).exists():
                 raise ValueError("it is not a run folder, there is no run.json")
-            return RunRecord(path.name, _read_history(path / HISTORY), {})
+            return RunRecord(path.resolve().name, _read_history(path / HISTORY), {})
         metadata = json.loads((path / RECORD).read_text(encoding="utf-8"))
         _check_metadata(metadata)
         for name in HASHED_FILES:
             expected = metadata.get("sha256", {}).get(name)
             if expected and (path / name).exists() and hash_file(path / name) != expected:
                 raise ValueError(f"{name} does not match its checksum in run.json")
-        return RunRecord(path.name, _read_history(path / HISTORY), metadata)
+        return RunRecord(path.resolve().name, _read_history(path / HISTORY), metadata)
     except (KeyError, TypeError) as error:
         raise ValueError(f"run.json is damaged or incomplete: {error}") from None
     except (UnicodeDecodeError, csv.Error):
@@ -113,7 +113,7 @@ def read_record(path: Path) -> RunRecord:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"it is damaged, not JSON: {error}") from None
     except OSError as error:
-        raise ValueError(f"it can't be read: {error.strerror}") from None
+        raise ValueError(f"it can't be read: {error.strerror or error}") from None
 
 
 def write_history(path: Path, history: list[dict]):

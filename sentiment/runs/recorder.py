@@ -191,10 +191,10 @@ class RunRecorder(keras.callbacks.Callback):
             accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         self._draw(f"{self.folder.name}: test accuracy {accuracy}")
         record = self._make_record(test)
+        self.interrupt.release()
         write_text(self.folder / folders.RECORD, json.dumps(record, indent=2) + "\n")
         (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)
         folders.unlock_run_folder(self.folder, self.lock)
-        self.interrupt.release()
         print(
             f"\nTest accuracy      {accuracy}"
             f"\nBest epoch         {record['best_epoch']} of {record['epochs']}"

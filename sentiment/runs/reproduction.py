@@ -18,12 +18,16 @@ def find_differences(then: dict, now: dict) -> list[str]:
     Args:
         then, now: the states or records of the two trainings.
     """
-    return [
-        strip_control_characters(f"{name} was {then.get(kind, {}).get(name)} and is {value}")
-        for kind in (*CONDITIONS, "device")
-        for name, value in now.get(kind, {}).items()
-        if then.get(kind, {}).get(name) != value
-    ]
+    differences = []
+    for kind in (*CONDITIONS, "device"):
+        for name, value in now.get(kind, {}).items():
+            earlier = then.get(kind, {}).get(name)
+            if earlier != value:
+                text = f"{name} was {earlier} and is {value}"
+                if kind == "sha256":
+                    text = "the reviews have changed" if name == "data" else f"{name} has changed"
+                differences.append(strip_control_characters(text))
+    return differences
 
 
 def compare_with(folder: Path, now: dict, history: list[dict], weights: list[np.ndarray]) -> str:
@@ -35,12 +39,18 @@ def compare_with(folder: Path, now: dict, history: list[dict], weights: list[np.
         history: one dictionary per epoch.
         weights: the restored weights.
     """
-    earlier = read_record(folder)
+    try:
+        earlier = read_record(folder)
+        if not (folder / MODEL).exists():
+            raise ValueError(f"it has no {MODEL}")
+        with without_distribution():
+            earlier_weights = keras.saving.load_model(folder / MODEL).get_weights()
+    except Exception as error:  # a folder can have lost its model, or hold a damaged one
+        reason = strip_control_characters(" ".join(str(error).split()))
+        return f"Not compared       {folder}: {reason}"
     has_same_history = all(
         [row[name] for row in history] == earlier.history[name] for name in earlier.history
     )
-    with without_distribution():
-        earlier_weights = keras.saving.load_model(folder / MODEL).get_weights()
     has_same_weights = len(weights) == len(earlier_weights) and all(
         np.array_equal(*pair) for pair in zip(weights, earlier_weights, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Mistakes that don't stop a training: each is reported in one line."""
+"""Checks that a training makes sense: each problem is described in one line."""
 
 from pathlib import Path
 
