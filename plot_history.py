@@ -161,11 +161,14 @@ def group_runs(runs: list[RunRecord]) -> list[Group]:
         group = Group([record])
         # The constants of a history alone are not known, so it is a group of its own.
         same = (group.network, group.constants, group.data, record.metadata.get("parameters"))
-        group = groups.setdefault(json.dumps(same) if record.metadata else id(record), Group([]))
+        key = json.dumps(same, sort_keys=True) if record.metadata else id(record)
+        group = groups.setdefault(key, Group([]))
         seed = record.metadata.get("constants", {}).get("SEED")
         twins = [twin for twin in group.runs if twin.metadata["constants"].get("SEED") == seed]
-        if twins:
+        if any(twin.history == record.history for twin in twins):
             _report(f"Skipped {record.name}: it repeats {twins[0].name}")
+        elif twins:  # another history with the same seed: the network in the script was edited
+            groups[id(record)] = Group([record])
         else:
             group.runs.append(record)
     return list(groups.values())

@@ -30,7 +30,7 @@ from sentiment.runs.recorder import RunRecorder
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
 VOCABULARY_SIZE = 30_000  # number of word ids; rarer words are out of vocabulary
 MAXIMUM_TOKENS = 500  # tokens per review; of a longer one, the last ones are kept
-PADDING = "post"  # "post": to the longest review of a batch, masked; "pre": to MAXIMUM_TOKENS
+PADDING = "post"  # "post": to the longest in a batch, masked; "pre": to MAXIMUM_TOKENS, unmasked
 BATCH_SIZE = 64  # reviews per training step
 
 # Model

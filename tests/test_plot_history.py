@@ -291,3 +291,19 @@ def test_a_plot_that_cannot_be_written_is_one_line(make_run, plot, tmp_path):
             plot("--output", tmp_path / path)
         assert raised.value.status == 1
         assert_one_line(raised.value)
+
+
+def test_another_history_with_the_same_seed_is_a_row_of_its_own(make_run, plot):
+    make_run("lstm", 0.86)
+    make_run("edited", 0.80)  # its network was changed, its constants were not
+    assert {row["run"] for row in read_table(plot("--csv"))} == {"lstm", "edited"}
+
+
+def test_the_order_of_constants_does_not_matter(make_run, plot):
+    folder = make_run("lstm", 0.86, SEED=1)
+    other = make_run("swapped", 0.88, SEED=2)
+    record = json.loads((other / "run.json").read_text())
+    record["constants"] = dict(reversed(record["constants"].items()))
+    (other / "run.json").write_text(json.dumps(record))
+    (row,) = read_table(plot("--csv"))
+    assert row["seeds"] == "2" and folder.name == "lstm"
