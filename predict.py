@@ -53,6 +53,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.reviews and arguments.file:
         parser.error("give reviews or --file, not both")
+    if arguments.column and not (arguments.file or "").lower().endswith(".csv"):
+        parser.error("--column needs --file with a .csv file")
     if arguments.explain and (len(arguments.reviews) != 1 or arguments.format != "text"):
         parser.error("--explain takes one review and prints text")
     if arguments.output and not arguments.explain:

@@ -103,6 +103,8 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     for name, value in constants.items():
         if problem := _find_problem(name, value):
             parser.error(f"{_option(name)} must be {problem}, not {value!r}")
+        if name in (*FRACTIONS, *POSITIVE_NUMBERS):
+            constants[name] = float(value)  # Keras refuses a whole number as learning rate
     script.update(constants)
     return Settings(constants, options, resumed, repeated, evaluate_test)
 

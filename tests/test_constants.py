@@ -342,3 +342,9 @@ def test_wrong_usage_of_a_real_script(tmp_path):
     assert_one_line(finished.stderr.removesuffix("\n"))
     assert finished.stderr.startswith("train_lstm.py: ") and "--epochs" in finished.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_learning_rate_edited_to_a_whole_number_is_a_float():
+    script = {**vars(train_lstm), "LEARNING_RATE": 1}
+    assert isinstance(parse_constants(script, []).constants["LEARNING_RATE"], float)
+    assert isinstance(script["LEARNING_RATE"], float)
