@@ -71,6 +71,7 @@ lock: $(VENV)/installed-dev
 	$(call write,requirements.txt,training and prediction with TensorFlow; on Python 3.14 with JAX,--extra tensorflow)
 	$(call write,requirements/jax.txt,training and prediction with JAX,--extra jax)
 	$(call write,requirements/torch.txt,training and prediction with PyTorch,--extra torch)
+	$(call write,requirements/tensorboard.txt,the constant TENSORBOARD,--extra tensorboard)
 	$(call write,requirements/export.txt,export.py,--extra export)
 	$(call write,requirements/bench.txt,the benchmarks,--extra bench)
 	$(call write,requirements/dev.txt,tests and lint,--extra tensorflow --group dev)

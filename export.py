@@ -22,11 +22,12 @@ import keras
 import numpy as np
 
 from sentiment.cli import ArgumentParser, run
+from sentiment.console import strip_control_characters
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.imdb import PACKAGE_REVIEWS, read_package
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SEPARATORS, START_ID
 from sentiment.errors import SentimentError
-from sentiment.inference import Predictor, load_predictor
+from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
 
 CHECKED_REVIEWS = 1_000
 TOLERANCE = 1e-4
@@ -37,7 +38,7 @@ Predict = Callable[[list[str]], np.ndarray]
 
 def main():
     parser = ArgumentParser(prog="export.py", description=__doc__.partition("\n")[0])
-    parser.add_argument("run", nargs="?", help="a run in models/ (default: the best one)")
+    parser.add_argument("run", nargs="?", help="a run in models/, a run folder, newest or best")
     parser.add_argument("--format", choices=FILES, required=True, help="of the export")
     parser.add_argument(
         "--output", type=Path, help="path of the export (default: in the run folder)"
@@ -51,13 +52,15 @@ def main():
     for package in RUNTIMES.get(arguments.format, ()):
         if not importlib.util.find_spec(package):
             raise SentimentError(f"{package} is missing: pip install -r requirements/export.txt")
-    predictor = load_with_stock_lstm(arguments.run)
+    predictor = load_with_stock_lstm(arguments.run or DEFAULT_RUN)
+    hint = "" if arguments.run else " (the default; choose with NAME, newest or best)"
+    print(f"Run: {strip_control_characters(predictor.describe())}{hint}")
     output = arguments.output or predictor.folder / FILES[arguments.format]
     if output.exists():
         raise SentimentError(f"{output} exists already; delete it, or choose another --output")
 
     texts = read_package()[0][:: PACKAGE_REVIEWS // CHECKED_REVIEWS]
-    expected = predictor.predict([predictor.encode(text) for text in texts])
+    expected = predictor.predict(texts)
     export = {"savedmodel": export_savedmodel, "onnx": export_onnx, "litert": export_litert}
     unfinished = output.with_name(f".unfinished-{output.name}")
     try:
@@ -78,7 +81,7 @@ def main():
     print(f"Checked on {len(texts):,} reviews: probabilities differ by at most {difference:.1g}")
 
 
-def load_with_stock_lstm(name: str | None) -> Predictor:
+def load_with_stock_lstm(name: str | Path) -> Predictor:
     """Load a run with `keras.layers.LSTM` itself: the formats lack operations of the faster one."""
     registered = keras.saving.get_custom_objects()  # takes precedence over a custom_object_scope
     faster_lstm = registered.pop("LSTM")

@@ -7,101 +7,47 @@
 Runs that differ only in their seed are shown as one, with mean and standard deviation.
 """
 
-import json
+import dataclasses
+import difflib
+import shutil
 import statistics
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import pandas
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import strip_control_characters
 from sentiment.errors import SentimentError
-from sentiment.plots import draw_comparison
+from sentiment.paths import BUNDLED_MODELS, models_folder
+from sentiment.plots import LEGEND_CHARACTERS, draw_comparison
 from sentiment.runs.atomic import write_atomically
-from sentiment.runs.folder import MODELS, exists
+from sentiment.runs.comparison import Group, describe_differences, group_runs, mark_incomparable
+from sentiment.runs.folder import exists, find_run_folder
 from sentiment.runs.record import RunRecord, find_runs, read_record
 
-# Constants that don't change the network or its training. The data has its own column.
-NOT_COMPARED = ("NAME", "SEED", "DATA")
 IMAGE_FORMATS = (".png", ".svg", ".pdf", ".jpg")
-
-
-@dataclass
-class Group:
-    """Runs that differ only in their seed.
-
-    Attributes:
-        runs: the runs.
-        differences: the constants in which they differ from other groups.
-        is_comparable: whether they used the same data as most groups.
-    """
-
-    runs: list[RunRecord]
-    differences: str = ""
-    is_comparable: bool = True
-
-    @property
-    def metadata(self) -> dict:
-        return self.runs[0].metadata
-
-    @property
-    def name(self) -> str:
-        return strip_control_characters(self.runs[0].name)
-
-    @property
-    def title(self) -> str:
-        seeds = f" ({len(self.runs)} seeds)" if len(self.runs) > 1 else ""
-        return self.name + seeds
-
-    @property
-    def constants(self) -> dict:
-        constants = self.metadata.get("constants", {})
-        return {name: value for name, value in constants.items() if name not in NOT_COMPARED}
-
-    @property
-    def network(self) -> str:
-        script = strip_control_characters(Path(self.metadata.get("script", "")).stem)
-        return script.removeprefix("train_").replace("_", "-").upper() or "unknown"
-
-    @property
-    def data(self) -> str:
-        data = self.metadata.get("data")
-        if not data:
-            return "unknown"
-        counts = "{training:,} training, {validation:,} validation, {test:,} test".format(**data)
-        return strip_control_characters(f"{data['source']} ({counts})")
-
-    @property
-    def validation_accuracies(self) -> list[float]:
-        if self.metadata:
-            return [record.metadata["validation"]["accuracy"] for record in self.runs]
-        accuracies = self.runs[0].history.get("val_accuracy")
-        return [accuracies[self.best_epochs[0] - 1]] if accuracies else []
-
-    @property
-    def test_accuracies(self) -> list[float]:
-        return [
-            record.metadata["test"]["accuracy"]
-            for record in self.runs
-            if record.metadata.get("test")
-        ]
-
-    @property
-    def best_epochs(self) -> list[int]:
-        return [
-            record.metadata["best_epoch"] if record.metadata else find_best_epoch(record.history)
-            for record in self.runs
-        ]
-
-    @property
-    def seconds(self) -> float | None:
-        seconds = [record.metadata["seconds_per_epoch"] for record in self.runs if record.metadata]
-        return statistics.median(seconds) if seconds else None
+PLOTTED_GROUPS = 20  # more curves can't be told apart
+# What a terminal that is too narrow doesn't show, in this order.
+DISPENSABLE = (
+    "Data",
+    "Seconds per epoch",
+    "Parameters",
+    "Best epoch",
+    "Network",
+    "Differences",
+    "Test accuracy",
+)
+# Columns whose text can be wrapped, the width that they need for that, and which grows first.
+WRAPPED = {"Run": 18, "Differences": 28, "Data": 24}
+GAP = 2  # spaces between two columns
 
 
 def main():
@@ -111,108 +57,112 @@ def main():
     text = (
         "a run's name, its folder, a folder of runs, or a .csv or .json history (default: models/)"
     )
-    parser.add_argument("runs", nargs="*", default=[str(MODELS)], metavar="RUN", help=text)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     text = "the plot (default: %(default)s)"
     parser.add_argument("--output", type=Path, default=Path("comparison.png"), help=text)
     layout = parser.add_mutually_exclusive_group()
     layout.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     layout.add_argument("--csv", action="store_true", help="print the table as CSV")
     arguments = parser.parse_args()
-    if arguments.output.suffix not in IMAGE_FORMATS:
+    if arguments.output.suffix.lower() not in IMAGE_FORMATS:
         parser.error(f"--output must end in one of {', '.join(IMAGE_FORMATS)}")
 
-    groups = group_runs(read_runs(arguments.runs))
-    if not groups:
-        raise SentimentError("there is nothing to plot; train first, with python train_lstm.py")
-    note = mark_incomparable(groups)
+    groups, repetitions = group_runs(read_runs(arguments.runs))
+    _report(*repetitions)
+    notes = [mark_incomparable(groups)]
     describe_differences(groups)
     groups.sort(key=lambda group: _mean(group.validation_accuracies) or 0, reverse=True)
+    if len(groups) > PLOTTED_GROUPS:
+        what = f"the {PLOTTED_GROUPS} of {len(groups)} rows with the highest validation accuracy"
+        notes.append(f"The plot shows only {what}")
 
     if arguments.csv:
         print(make_csv_table(groups).to_csv(index=False, lineterminator="\n"), end="")
     elif arguments.markdown:
         print_markdown(make_table(groups))
+    elif sys.stdout.isatty():
+        print_to_terminal(make_table(groups), groups)
     else:
         print(align_left(make_table(groups)).to_string(index=False, justify="left"))
-    histories = [(label(group), [record.history for record in group.runs]) for group in groups]
+    has_one_network = len({group.network for group in groups}) == 1
+    histories = [
+        (label(group, has_one_network), [record.history for record in group.runs])
+        for group in groups[:PLOTTED_GROUPS]
+    ]
+    note = "\n".join(filter(None, notes))
     write_atomically(arguments.output, lambda path: draw_comparison(histories, note, path))
-    print(f"{note}\nPlot: {arguments.output}".strip(), file=sys.stderr)
+    _report(*filter(None, notes), f"Plot: {arguments.output}")
 
 
 def read_runs(arguments: list[str]) -> list[RunRecord]:
-    """Read the runs that are named, and report all else that is found."""
-    runs = []
-    for argument in arguments:
-        path = Path(argument)
-        if not exists(path):
-            path = MODELS / argument
-        for found in find_runs(path):
+    """Read the runs that are named, and those in the folders that are named.
+
+    Raises:
+        SentimentError: if one that is named can't be read, or if there is none.
+    """
+    records: dict[Path, RunRecord] = {}
+    for path in map(find, arguments) if arguments else [models_folder()]:
+        found = find_runs(path)
+        for run_path in found:
             try:
-                runs.append(read_record(found))
+                records[run_path] = read_record(run_path)
             except ValueError as error:
-                _report(f"Skipped {found}: {error}")
-    return runs
+                if found != [path]:
+                    _report(f"Skipped {run_path}: {error}")
+                elif arguments:
+                    raise SentimentError(f"{path} can't be plotted: {error}") from None
+        if arguments and not any(run_path in records for run_path in found):
+            raise SentimentError(f"there is no finished run in {path}")
+    if not records:
+        raise SentimentError(
+            f"there is nothing to plot, no finished run in {models_folder()}/; train first, with "
+            "python train_lstm.py"
+        )
+    # Runs of the same name in different folders are shown with their paths.
+    times = Counter(record.name for record in records.values())
+    return [
+        dataclasses.replace(record, name=str(path)) if times[record.name] > 1 else record
+        for path, record in records.items()
+    ]
 
 
-def group_runs(runs: list[RunRecord]) -> list[Group]:
-    """Group the runs that differ only in their seed, without repetitions."""
-    groups: dict = {}
-    for record in runs:
-        group = Group([record])
-        # The constants of a history alone are not known, so it is a group of its own.
-        same = (group.network, group.constants, group.data, record.metadata.get("parameters"))
-        key = json.dumps(same, sort_keys=True) if record.metadata else id(record)
-        group = groups.setdefault(key, Group([]))
-        seed = record.metadata.get("constants", {}).get("SEED")
-        twins = [twin for twin in group.runs if twin.metadata["constants"].get("SEED") == seed]
-        if any(twin.history == record.history for twin in twins):
-            _report(f"Skipped {record.name}: it repeats {twins[0].name}")
-        elif twins:  # another history with the same seed: the network in the script was edited
-            groups[id(record)] = Group([record])
-        else:
-            group.runs.append(record)
-    return list(groups.values())
+def find(argument: str) -> Path:
+    """Return the path of a file, a folder, or a run in ``models/``.
 
-
-def mark_incomparable(groups: list[Group]) -> str:
-    """Mark the groups whose data differs from that of most groups, and return a note on them."""
-    known = Counter(group.data for group in groups if group.metadata)
-    if not known:
-        return ""
-    usual, _ = known.most_common(1)[0]
-    for group in groups:
-        group.is_comparable = group.data == usual
-    if all(group.is_comparable for group in groups):
-        return ""
-    return f"* not comparable: other data than that of the other runs, {usual}"
-
-
-def describe_differences(groups: list[Group]):
-    """Describe in which constants each group differs from most groups."""
-    differences: dict[int, list[str]] = {id(group): [] for group in groups}
-    for name in dict.fromkeys(name for group in groups for name in group.constants):
-        networks = {group.network for group in groups if name in group.constants}
-        # Constants of one network alone don't distinguish it from others.
-        values = {
-            id(group): json.dumps(group.constants.get(name))
-            for group in groups
-            if group.network in networks
+    Raises:
+        SentimentError: if there is none, with the closest name.
+    """
+    path = Path(argument)
+    if exists(path):
+        return path
+    try:
+        return find_run_folder(argument)
+    except SentimentError as error:
+        names = {
+            str(known) if folder == path.parent else known.name
+            for folder in (models_folder(), BUNDLED_MODELS, path.parent)
+            if exists(folder)
+            for known in folder.glob("*")
+            if known.is_dir() or known.suffix in (".csv", ".json")
         }
-        usual, times = Counter(values.values()).most_common(1)[0]
-        for key, value in values.items():
-            if times < len(values) and (value != usual or times <= len(values) / 2):
-                shown = {"true": "yes", "false": "no", "null": "none"}.get(value, value.strip('"'))
-                differences[key].append(f"{name.lower().replace('_', ' ')} {shown}")
-    for group in groups:
-        group.differences = strip_control_characters(", ".join(differences[id(group)]))
+        close = difflib.get_close_matches(argument, sorted(names), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SentimentError(f"{error}{hint}") from None
 
 
-def label(group: Group) -> str:
-    """Return the group's text in the legend."""
-    mark = "" if group.is_comparable else "* "
-    accuracy = format_accuracy(group.validation_accuracies)
-    parts = [group.title, *([group.network] if group.metadata else []), group.differences]
-    return f"{mark}{accuracy}  {', '.join(filter(None, parts))}"
+def label(group: Group, has_one_network: bool) -> str:
+    """Return the group's text in the legend, in one line if it can be."""
+    is_obvious = has_one_network or group.name.replace("_", "-").upper() == group.network
+    parts = [group.title, *([] if is_obvious or not group.metadata else [group.network])]
+    start = ("" if group.is_comparable else "* ") + format_accuracy(group.validation_accuracies)
+    text = f"{start}  {', '.join(parts)}"
+    for i, difference in enumerate(group.differences):
+        rest = len(group.differences) - i
+        more = f" and {rest - 1} more" if rest > 1 else ""
+        if i and len(f"{text}, {difference}{more}") > LEGEND_CHARACTERS:
+            return f"{text} and {rest} more"
+        text += f", {difference}"
+    return text
 
 
 def make_table(groups: list[Group]) -> pandas.DataFrame:
@@ -230,7 +180,7 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
                 "Validation accuracy": format_accuracy(group.validation_accuracies),
                 "Test accuracy": format_accuracy(group.test_accuracies),
                 "Data": ("" if group.is_comparable else "* ") + group.data,
-                "Differences": group.differences,
+                "Differences": ", ".join(group.differences),
             }
         )
     return pandas.DataFrame(rows)
@@ -238,6 +188,37 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
 
 def align_left(table: pandas.DataFrame) -> pandas.DataFrame:
     return table.apply(lambda column: column.str.ljust(column.str.len().max()))
+
+
+def print_to_terminal(table: pandas.DataFrame, groups: list[Group]):
+    """Print the table as wide as the terminal, without the columns that don't fit."""
+    columns = shutil.get_terminal_size().columns
+    footer, hidden = [], []
+    if len(set(table["Data"])) == 1:
+        footer.append(f"Data: {table['Data'][0]}")
+        table = table.drop(columns="Data")
+    longest = {name: max(table[name].str.len().max(), *map(len, name.split())) for name in table}
+    widths = {name: min(width, WRAPPED.get(name, width)) for name, width in longest.items()}
+    for name in DISPENSABLE:
+        if name in widths and sum(widths.values()) + GAP * len(widths) > columns:
+            hidden.append(name)
+            del widths[name]
+    if "Data" in hidden:
+        marks = ["" if group.is_comparable else "* " for group in groups]
+        table["Run"] = [mark + name for mark, name in zip(marks, table["Run"], strict=True)]
+    if hidden:
+        footer.append(f"Too narrow for: {', '.join(hidden)} (--csv prints all columns)")
+    for name in filter(widths.__contains__, WRAPPED):
+        spare = columns - sum(widths.values()) - GAP * len(widths)
+        widths[name] += max(0, min(spare, longest[name] - widths[name]))
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+    for name, width in widths.items():
+        shown.add_column(Text(name), width=width, overflow="fold")
+    for _, row in table[list(widths)].iterrows():
+        shown.add_row(*map(Text, row))
+    # What is wider than the terminal is wrapped by it.
+    Console(width=max(columns, sum(widths.values()) + GAP * len(widths))).print(shown)
+    print(*footer, sep="\n", end="\n" if footer else "")
 
 
 def make_csv_table(groups: list[Group]) -> pandas.DataFrame:
@@ -256,7 +237,7 @@ def make_csv_table(groups: list[Group]) -> pandas.DataFrame:
             "test_deviation": _deviation(group.test_accuracies),
             "data": group.data,
             "comparable": group.is_comparable,
-            "differences": group.differences,
+            "differences": ", ".join(group.differences),
         }
         for group in groups
     )
@@ -266,14 +247,6 @@ def print_markdown(table: pandas.DataFrame):
     rows = [list(table.columns), ["---"] * len(table.columns), *table.values.tolist()]
     for row in rows:
         print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-
-
-def find_best_epoch(history: dict[str, list[float]]) -> int:
-    """Return the best epoch of a history, counted from 1."""
-    for key, best in (("val_loss", min), ("val_accuracy", max), ("loss", min), ("accuracy", max)):
-        if key in history:
-            return history[key].index(best(history[key])) + 1
-    raise AssertionError("read_record returns no history without these")
 
 
 def format_accuracy(values: list[float]) -> str:
@@ -291,8 +264,9 @@ def _deviation(values):
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _report(message):
-    print(strip_control_characters(message), file=sys.stderr)
+def _report(*lines):
+    for line in lines:
+        print(strip_control_characters(line), file=sys.stderr)
 
 
 if __name__ == "__main__":

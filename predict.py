@@ -2,10 +2,10 @@
 
     python predict.py "A wonderful film." "Two hours I want back."
     python predict.py --file reviews.txt            one review per line; - is standard input
-    python predict.py --file reviews.csv            the reviews in a column
+    python predict.py --file reviews.csv            the reviews in a column; also .tsv and .jsonl
     python predict.py --explain "Not as bad as they say."
 
-It takes the finished run in models/ with the highest validation accuracy, unless --run names one.
+The network is models/cnn_lstm, which comes with the project, unless --run names another run.
 """
 
 import csv
@@ -20,19 +20,30 @@ from pathlib import Path
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import progress_bar, redirect_to_null, strip_control_characters
-from sentiment.data.csv_files import TEXT_COLUMNS, find_column, open_csv
+from sentiment.data.tables import (
+    REPLACEMENT,
+    TABLES,
+    TEXT_COLUMNS,
+    describe_damaged,
+    find_suffix,
+    open_table,
+    open_text,
+)
 from sentiment.data.tokenizer import OOV_ID, START_ID, split_as_spelled
 from sentiment.errors import SentimentError
-from sentiment.inference import Predictor, load_predictor
+from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
 from sentiment.plots import draw_explanation
 from sentiment.runs.atomic import write_atomically
+from sentiment.runs.folder import exists
 
 REVIEWS_IN_MEMORY = 10_000
 UNSURE = 0.1  # closer than this to 0.5, a probability says little
 FEW_WORDS = 5  # fewer known words say little
+LONG_REVIEW, LARGEST_CHANGES = 50, 8  # words
 IMAGE_FORMATS = (".png", ".svg", ".pdf")
 # Backgrounds from a terminal's 256 colors, for small to large changes of the probability.
 CHANGES = (0.01, 0.03, 0.08, 0.2)
@@ -42,9 +53,11 @@ UP_COLORS, DOWN_COLORS = (195, 153, 111, 75), (223, 216, 209, 202)
 def main():
     parser = ArgumentParser(prog="predict.py", description=__doc__.partition("\n")[0])
     parser.add_argument("reviews", nargs="*", help="the reviews")
-    parser.add_argument("--file", help="a text file, one review per line; a .csv; - for stdin")
-    parser.add_argument("--column", help="the column of the .csv with the reviews")
-    parser.add_argument("--run", help="name of a run in models/, or a run folder")
+    parser.add_argument(
+        "--file", help=f"a text file, one review per line; a {', '.join(TABLES)}; - for stdin"
+    )
+    parser.add_argument("--column", help="the column of the table with the reviews")
+    parser.add_argument("--run", help="a run in models/, a run folder, newest or best")
     parser.add_argument(
         "--format", choices=("text", "csv", "json"), default="text", help="of the output"
     )
@@ -53,21 +66,33 @@ def main():
     arguments = parser.parse_args()
     if arguments.reviews and arguments.file:
         parser.error("give reviews or --file, not both")
-    if arguments.column and not (arguments.file or "").lower().endswith(".csv"):
-        parser.error("--column needs --file with a .csv file")
+    is_table = find_suffix(arguments.file or "") in TABLES
+    if arguments.column and not is_table and arguments.file != "-":
+        parser.error(f"--column needs --file with a {', '.join(TABLES)} file, or - for a CSV file")
+    for review in arguments.reviews:
+        if exists(Path(review)) and Path(review).is_file():
+            parser.error(f'{review} is a file; to predict the reviews in it, use --file "{review}"')
     if arguments.explain and (len(arguments.reviews) != 1 or arguments.format != "text"):
         parser.error("--explain takes one review and prints text")
     if arguments.output and not arguments.explain:
         parser.error("--output needs --explain")
     if arguments.output and arguments.output.suffix not in IMAGE_FORMATS:
         parser.error(f"--output must end in {', '.join(IMAGE_FORMATS)}, not {arguments.output}")
-    if not arguments.reviews and not arguments.file and (sys.stdin is None or sys.stdin.isatty()):
+    is_closed = sys.stdin is None or (not arguments.file and sys.stdin.isatty())
+    if not arguments.reviews and arguments.file in (None, "-") and is_closed:
         parser.error("give reviews, or a file of reviews with --file")
 
-    reviews = iter(arguments.reviews or read_reviews(arguments.file or "-", arguments.column))
-    predictor = load_predictor(arguments.run)
-    accuracy = f"validation accuracy {predictor.validation_accuracy:.1%}"
-    print(f"Run: {predictor.folder}, {accuracy}", file=sys.stderr)
+    source = arguments.file or "-"
+    reviews = iter(arguments.reviews or read_reviews(source, arguments.column))
+    first = next(reviews, None)
+    if first is None:
+        raise SentimentError(
+            f"there is no review in {'standard input' if source == '-' else source}"
+        )
+    reviews = itertools.chain([first], reviews)
+    predictor = load_predictor(arguments.run or DEFAULT_RUN)
+    hint = "" if arguments.run else " (the default; choose with --run NAME, newest or best)"
+    print(f"Run: {strip_control_characters(predictor.describe())}{hint}", file=sys.stderr)
     try:
         if arguments.explain:
             explain(next(reviews), predictor, arguments.output)
@@ -85,13 +110,15 @@ def read_reviews(path: str, column: str | None) -> Iterator[str]:
     """
     source = sys.stdin.fileno() if path == "-" else path
     try:
-        if Path(path).suffix.lower() == ".csv":
-            with open_csv(source) as (_, rows):
-                name = find_column(rows, column, TEXT_COLUMNS, "name one with --column")
-                for row in rows:
-                    yield row[name] or ""
+        if column or find_suffix(path) in TABLES:
+            with open_table(source) as table:
+                name = table.find_column(column, TEXT_COLUMNS, "name one with --column")
+                if table.note:
+                    print(f"Data: {table.note}", file=sys.stderr)
+                for (review,) in table.read(name):
+                    yield review
         else:
-            with open(source, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123
+            with open_text(source) as (file, _):
                 for line in file:
                     yield line.removesuffix("\n")
     except (OSError, ValueError, csv.Error) as error:
@@ -110,13 +137,13 @@ def predict_all(reviews: Iterator[str], predictor: Predictor, output_format: str
         task = progress.add_task("Predicting", total=None)
         while chunk := list(itertools.islice(reviews, REVIEWS_IN_MEMORY)):
             sequences = [predictor.encode(review) for review in chunk]
-            probabilities = predictor.predict(sequences)
-            damaged += sum("\N{REPLACEMENT CHARACTER}" in review for review in chunk)
+            probabilities = predictor.predict_sequences(sequences)
+            damaged += sum(REPLACEMENT in review for review in chunk)
             for review, sequence, probability in zip(chunk, sequences, probabilities, strict=True):
                 print_row(*interpret(sequence, float(probability)), review)
             progress.update(task, advance=len(chunk))
     if damaged:
-        print(f"Reviews with bytes that are not UTF-8: {damaged:,}", file=sys.stderr)
+        print(f"Data: {describe_damaged(damaged)}", file=sys.stderr)
 
 
 def interpret(sequence: np.ndarray, probability: float) -> tuple[str, float, str]:
@@ -140,10 +167,17 @@ def interpret(sequence: np.ndarray, probability: float) -> tuple[str, float, str
 
 def print_text(label, probability, note, review):
     shown = strip_control_characters(review)
-    width = shutil.get_terminal_size().columns - 20 - (len(note) + 3 if note else 0)
-    if sys.stdout.isatty() and len(shown) > width:
-        shown = shown[: max(width - 1, 10)] + "…"
+    if sys.stdout.isatty():
+        shown = shorten(shown, note)
     print(f"{label}  {probability:6.1%}  {shown}" + (f" ({note})" if note else ""))
+
+
+def shorten(review: str, note: str) -> str:
+    """Return as much of a review as fits on a line of the terminal with its prediction."""
+    width = shutil.get_terminal_size().columns - 20 - (len(note) + 3 if note else 0)
+    if cell_len(review) <= width:
+        return review
+    return set_cell_size(review, max(width - 1, 10)) + "…"
 
 
 def print_csv(label, probability, note, review):
@@ -166,11 +200,16 @@ def explain(review: str, predictor: Predictor, output: Path | None):
     if not words:
         raise SentimentError("there is no word in this review")
     if len(words) < len(split_as_spelled(review)):
-        print(f"The network reads the last {len(words):,} words:")
+        print(f"The network reads the last {len(words):,} words:\n")
     words = [strip_control_characters(word) for word in words]
     print_explanation(words, probabilities, changes)
+    if len(words) > LONG_REVIEW:
+        largest = np.argsort(-np.abs(changes), kind="stable")[:LARGEST_CHANGES]
+        shown = ", ".join(f"{words[i]} {changes[i]:+.0%}" for i in largest)
+        print(f"\nLargest changes: {shown}")
     print()
-    print_text(*interpret(predictor.encode(review), float(probabilities[-1])), review)
+    label, probability, note = interpret(predictor.encode(review), float(probabilities[-1]))
+    print_text(label, probability, note, shorten(strip_control_characters(review), note))
     if output:
         write_atomically(output, lambda path: draw_explanation(words, probabilities, changes, path))
         print(f"Plot: {output}")
@@ -182,19 +221,19 @@ def print_explanation(words, probabilities, changes):
     columns = shutil.get_terminal_size().columns
     line, below, used = "", "", 0
     for word, probability, change in zip(words, probabilities, changes, strict=True):
-        width = max(len(word), 4)
+        width = max(cell_len(word), 4)
         if used and used + width > columns:
-            print(line, below, sep="\n")
+            print(line.rstrip(), below.rstrip(), "", sep="\n")
             line, below, used = "", "", 0
         used += width + 1
         strength = np.searchsorted(CHANGES, abs(change))
+        space = " " * (width - cell_len(word) + 1)
         if is_colored and strength:
             color = (UP_COLORS if change > 0 else DOWN_COLORS)[strength - 1]
-            line += f"\x1b[30;48;5;{color}m{word}\x1b[0m" + " " * (width - len(word) + 1)
-        else:
-            line += f"{word:{width}} "
+            word = f"\x1b[30;48;5;{color}m{word}\x1b[0m"
+        line += word + space
         below += f"{probability:<{width}.0%} "
-    print(line, below, sep="\n")
+    print(line.rstrip(), below.rstrip(), sep="\n")
 
 
 if __name__ == "__main__":

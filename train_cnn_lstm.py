@@ -13,11 +13,11 @@ import keras
 from keras import layers
 
 from sentiment.cli import run
-from sentiment.constants import parse_constants
 from sentiment.data import load_data, make_batches
-from sentiment.distribution import on_all_devices
 from sentiment.layers import LSTM, masked_conv_pool, padding_mask, set_chrono_bias, set_word_vectors
 from sentiment.runs.recorder import RunRecorder
+from sentiment.schedules import make_schedule
+from sentiment.script import training_script
 
 # Data
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
@@ -28,7 +28,7 @@ BATCH_SIZE = 64  # reviews per training step
 
 # Model
 EMBEDDING_SIZE = 32  # embedding dimension
-WORD_VECTORS = "ppmi"  # "ppmi": from co-occurrences in the training reviews; "none": random
+WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe text file
 DROPOUT_AFTER_EMBEDDING = 0.4  # dropout rate
 FILTERS = 32  # number of filters of the convolution
 KERNEL_SIZE = 3  # width of a filter in tokens
@@ -41,9 +41,12 @@ DROPOUT_AFTER_LSTM = 0.2  # dropout rate
 NAME = "cnn_lstm"  # run folder in models/; if it exists, a number is added
 SEED = 1  # random seed; on the same CPU it gives the same weights again
 LEARNING_RATE = 0.002  # learning rate of Adam
+LEARNING_RATE_SCHEDULE = "constant"  # "cosine": falls to 0; "cosine_with_warmup": rises first
 PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are faster on GPUs
 EPOCHS = 3  # passes over the training set
+PATIENCE = 0  # epochs without a lower validation loss after which training stops; 0: never
 RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest validation loss
+TENSORBOARD = False  # write event files for TensorBoard into the run folder
 
 
 def build_model():
@@ -60,8 +63,8 @@ def build_model():
     return keras.Model(word_ids, x)
 
 
-def main():
-    settings = parse_constants(globals())  # sets the constants from the command line
+@training_script(globals())  # each constant becomes an option on the command line
+def main(settings):
     keras.utils.set_random_seed(SEED)
     keras.config.set_dtype_policy(PRECISION)
 
@@ -70,13 +73,12 @@ def main():
     train, validation, test = make_batches(data, BATCH_SIZE, PADDING, SEED, recorder.initial_epoch)
 
     model = build_model()
-    if WORD_VECTORS == "ppmi":
-        set_word_vectors(model, data.x_train)
-    if CHRONO_TIMESTEPS:
-        set_chrono_bias(model, CHRONO_TIMESTEPS)
+    set_word_vectors(model, WORD_VECTORS, data)
+    set_chrono_bias(model, CHRONO_TIMESTEPS)
     model.summary()
+    learning_rate = make_schedule(LEARNING_RATE_SCHEDULE, LEARNING_RATE, EPOCHS * len(train))
     model.compile(
-        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        optimizer=keras.optimizers.Adam(learning_rate),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],  # several devices may share a batch, with weights
     )
@@ -88,8 +90,9 @@ def main():
         shuffle=False,  # the batches are shuffled already
         callbacks=[recorder],
     )
-    recorder.finish(model.evaluate(test, return_dict=True) if settings.evaluate_test else None)
+    results = model.evaluate(test, return_dict=True) if settings.evaluate_test else None
+    return recorder.finish(results)
 
 
 if __name__ == "__main__":
-    run(on_all_devices(main))  # with JAX, all GPUs share each batch; errors are one line
+    run(main)  # errors are one line

@@ -13,18 +13,19 @@ import keras
 from keras import layers
 
 from sentiment.cli import run
-from sentiment.constants import parse_constants
 from sentiment.data import load_data, make_batches
-from sentiment.distribution import on_all_devices
 from sentiment.layers import (
     LSTM,
     NaiveBayes,
+    count_words,
     masked_conv_pool,
     padding_mask,
     set_chrono_bias,
     set_word_vectors,
 )
 from sentiment.runs.recorder import RunRecorder
+from sentiment.schedules import make_schedule
+from sentiment.script import training_script
 
 # Data
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
@@ -36,7 +37,7 @@ BATCH_SIZE = 64  # reviews per training step
 # Model
 NAIVE_BAYES_TERMS = 200_000  # number of words and bigrams, the most frequent ones
 EMBEDDING_SIZE = 64  # embedding dimension
-WORD_VECTORS = "ppmi"  # "ppmi": from co-occurrences in the training reviews; "none": random
+WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe text file
 DROPOUT_AFTER_EMBEDDING = 0.4  # dropout rate
 FILTERS = 64  # number of filters of the convolution
 KERNEL_SIZE = 3  # width of a filter in tokens
@@ -49,11 +50,14 @@ DROPOUT_AFTER_LSTM = 0.3  # dropout rate
 NAME = "naive_bayes_lstm"  # run folder in models/; if it exists, a number is added
 SEED = 1  # random seed; on the same CPU it gives the same weights again
 LEARNING_RATE = 0.002  # learning rate of Adam
+LEARNING_RATE_SCHEDULE = "constant"  # "cosine": falls to 0; "cosine_with_warmup": rises first
 EPSILON = 1e-5  # epsilon of Adam; a larger one damps the updates for rare words
 EMA_MOMENTUM = 0.98  # momentum of the moving average of the weights; 0: no average
 PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are faster on GPUs
 EPOCHS = 3  # passes over the training set
+PATIENCE = 0  # epochs without a lower validation loss after which training stops; 0: never
 RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest validation loss
+TENSORBOARD = False  # write event files for TensorBoard into the run folder
 
 
 def build_model():
@@ -67,14 +71,14 @@ def build_model():
     x = LSTM(LSTM_UNITS)(x, mask=mask)  # keras.layers.LSTM, but faster
     x = layers.Dropout(DROPOUT_AFTER_LSTM)(x)
     # The CNN-LSTM learns what to add to the log odds of naive Bayes.
-    log_odds = NaiveBayes(NAIVE_BAYES_TERMS, name="naive_bayes", dtype="float32")(word_ids)
+    log_odds = NaiveBayes(NAIVE_BAYES_TERMS, dtype="float32")(word_ids)
     scale = layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype="float32")
     x = layers.Dense(1, dtype="float32")(x) + scale(log_odds)
     return keras.Model(word_ids, layers.Activation("sigmoid", dtype="float32")(x))
 
 
-def main():
-    settings = parse_constants(globals())  # sets the constants from the command line
+@training_script(globals())  # each constant becomes an option on the command line
+def main(settings):
     keras.utils.set_random_seed(SEED)
     keras.config.set_dtype_policy(PRECISION)
 
@@ -83,15 +87,14 @@ def main():
     train, validation, test = make_batches(data, BATCH_SIZE, PADDING, SEED, recorder.initial_epoch)
 
     model = build_model()
-    model.get_layer("naive_bayes").adapt(data.x_train, data.y_train)
-    if WORD_VECTORS == "ppmi":
-        set_word_vectors(model, data.x_train)
-    if CHRONO_TIMESTEPS:
-        set_chrono_bias(model, CHRONO_TIMESTEPS)
+    count_words(model, data)
+    set_word_vectors(model, WORD_VECTORS, data)
+    set_chrono_bias(model, CHRONO_TIMESTEPS)
     model.summary()
+    learning_rate = make_schedule(LEARNING_RATE_SCHEDULE, LEARNING_RATE, EPOCHS * len(train))
     model.compile(
         optimizer=keras.optimizers.Adam(
-            LEARNING_RATE, epsilon=EPSILON, use_ema=EMA_MOMENTUM > 0, ema_momentum=EMA_MOMENTUM
+            learning_rate, epsilon=EPSILON, use_ema=EMA_MOMENTUM > 0, ema_momentum=EMA_MOMENTUM
         ),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],  # several devices may share a batch, with weights
@@ -104,8 +107,9 @@ def main():
         shuffle=False,  # the batches are shuffled already
         callbacks=[recorder],
     )
-    recorder.finish(model.evaluate(test, return_dict=True) if settings.evaluate_test else None)
+    results = model.evaluate(test, return_dict=True) if settings.evaluate_test else None
+    return recorder.finish(results)
 
 
 if __name__ == "__main__":
-    run(on_all_devices(main))  # with JAX, all GPUs share each batch; errors are one line
+    run(main)  # errors are one line

@@ -12,14 +12,13 @@ them.
 import dataclasses
 import functools
 import importlib
-import sys
+import os
 from pathlib import Path
 
 import numpy as np
 
 from sentiment.cli import ArgumentParser, run
 from sentiment.data import load_data
-from sentiment.runs import folder
 
 SCRIPTS = ("train_lstm.py", "train_cnn_lstm.py", "train_naive_bayes_lstm.py")
 FOLDS = 3
@@ -49,12 +48,11 @@ def main():
     parser.add_argument("--runs", type=int, default=FOLDS)
     arguments, options = parser.parse_known_args()
     script = importlib.import_module(Path(arguments.script).stem)
-    folder.MODELS = Path("benchmarks", "folds")
+    os.environ["SENTIMENT_MODELS"] = "benchmarks/folds"
     for i in range(arguments.runs):
         script.load_data = functools.partial(load_fold, i % FOLDS)
         options_of_run = ["--data", "imdb-package", "--seed", str(i + 1)]
-        sys.argv = [script.__file__, *options, *options_of_run]
-        script.main()
+        script.main([*options, *options_of_run])
 
 
 if __name__ == "__main__":

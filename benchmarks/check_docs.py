@@ -15,6 +15,8 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.networks import check_networks
+
 PROJECT = Path(__file__).resolve().parents[1]
 SEEDS = [1, 2, 3]
 NOT_COMPARED = ("SEED", "DATA")  # constants that may differ between a recipe and its records
@@ -271,6 +273,7 @@ CHECKS = (
     check_speed,
     check_ablations,
     check_guarantees,
+    check_networks,
 )
 
 

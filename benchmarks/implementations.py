@@ -12,10 +12,12 @@ Each runs in a process of its own, since one may influence another. `speed.py` s
 which reads tasks from its standard input, one a line, and answers each with a line of JSON.
 """
 
+import contextlib
 import importlib
 import json
 import sys
 import time
+import types
 
 import numpy as np
 
@@ -213,9 +215,10 @@ class ThisProject(KerasImplementation):
     def initialize_weights(self, x):
         from sentiment.layers import set_chrono_bias, set_word_vectors
 
-        if self.script.WORD_VECTORS == "ppmi":
-            set_word_vectors(self.model, x)
-        if self.script.CHRONO_TIMESTEPS:
+        # What is printed goes to the process that reads the results.
+        with contextlib.redirect_stdout(sys.stderr):
+            reviews = types.SimpleNamespace(x_train=x, vocabulary=[])
+            set_word_vectors(self.model, self.script.WORD_VECTORS, reviews)
             set_chrono_bias(self.model, self.script.CHRONO_TIMESTEPS)
 
 

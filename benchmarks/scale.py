@@ -85,7 +85,7 @@ def measure(stage, path):
         return
     started = time.perf_counter()
     model = train_lstm.build_model()
-    set_word_vectors(model, data.x_train)
+    set_word_vectors(model, "ppmi", data)
     set_chrono_bias(model, train_lstm.CHRONO_TIMESTEPS)
     model.compile(keras.optimizers.Adam(train_lstm.LEARNING_RATE), "binary_crossentropy")
     batches = Batches(data.x_train, data.y_train, train_lstm.BATCH_SIZE, train_lstm.SEED)

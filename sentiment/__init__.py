@@ -5,9 +5,13 @@
     runs/            the run folder: its record, the callback that writes it, checkpoints, warnings
     inference.py     a trained run: load it, encode text as it was trained, predict
     plots.py         all that is drawn with Matplotlib
-    constants.py     a script's constants as command-line options
+    fonts.py         characters that a plot's font lacks
+    script.py        what surrounds a script's main(): arguments, seeds, processes
+    constants.py     a script's constants as command-line options; recipes.py reads recipes
     cli.py           one-line errors and exit status; errors.py is the package's exception
     console.py       what reaches the terminal
+    paths.py         where models/ and cache/ are
+    schedules.py     learning rate schedules
     distribution.py  several devices and processes
 
 Importing it sets what must be set before Keras is imported: the backend where TensorFlow is not
@@ -16,9 +20,23 @@ installed, TensorFlow's log level, and the standard streams.
 
 import importlib.util
 import os
+import signal
 import sys
+from pathlib import Path
 
-from sentiment.console import error_line, prepare_streams, quiet_libraries
+from sentiment.console import error_line, prepare_streams, quiet_libraries, stop_at_once
+from sentiment.paths import PROJECT
+
+
+def _stop_on_ctrl_c():
+    """Have Ctrl-C end a script with one line while it imports its libraries, as it does later.
+
+    A notebook or another program keeps its own handler.
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    is_ours = script is not None and Path(script).resolve().parent == PROJECT
+    if is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop_at_once)
 
 
 def _choose_backend():
@@ -36,16 +54,15 @@ def _choose_backend():
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _choose_backend()
 prepare_streams()
+_stop_on_ctrl_c()
 try:
     with quiet_libraries():
         import keras  # noqa: F401
 except (ImportError, ValueError) as error:
-    remedy = "activate the environment (source .venv/bin/activate) or install requirements.txt"
+    remedy = "activate the environment in .venv, or install requirements.txt"
     if importlib.util.find_spec("keras"):
         remedy = (
             "set KERAS_BACKEND to tensorflow, jax or torch, and install requirements.txt, "
             "requirements/jax.txt or requirements/torch.txt"
         )
     sys.exit(error_line(f"Keras can't be imported: {error}; {remedy}"))
-except KeyboardInterrupt:
-    sys.exit(130)

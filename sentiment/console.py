@@ -1,6 +1,7 @@
 """What reaches the terminal: error lines, warnings, progress bars; and what is kept from it."""
 
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+_terminal = 2
 
 
 def strip_control_characters(text: str) -> str:
@@ -29,9 +33,10 @@ def print_to_stderr(text: str):
         redirect_to_null(2)  # or Python fails again when it flushes stderr at exit
 
 
-def warn(message: str):
-    """Print a warning on a line of its own; a progress bar may not have ended its line yet."""
-    print(f"\nWarning: {strip_control_characters(message)}")
+def warn(*messages: str):
+    """Print warnings on lines of their own; a progress bar may not have ended its line yet."""
+    for message in messages:
+        print("\n" * is_interactive() + f"Warning: {strip_control_characters(message)}")
 
 
 def progress_bar(is_shown: bool = True) -> "Progress":
@@ -50,6 +55,18 @@ def progress_bar(is_shown: bool = True) -> "Progress":
     )
 
 
+def is_interactive() -> bool:
+    """Return whether a person watches the output, on a terminal or in a notebook."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def show_in_notebook(image: Path):
+    """Display an image below the cell, if this is a notebook."""
+    if "ipykernel" in sys.modules:
+        ipython = importlib.import_module("IPython.display")  # every notebook has it
+        ipython.display(ipython.Image(filename=image))
+
+
 def open_null() -> TextIO:
     """Open the null device for writing."""
     return Path(os.devnull).open("w")
@@ -66,6 +83,15 @@ def prepare_streams():
             os.dup2(getattr(sys, name).fileno(), descriptor)
         elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    global _terminal
+    _terminal = os.dup(2)  # for `stop_at_once`: stderr itself may lead nowhere at the moment
+
+
+def stop_at_once(*_):
+    """Handle Ctrl-C by ending the process with one line, whatever it does at the moment."""
+    with contextlib.suppress(OSError):
+        os.write(_terminal, f"\n{error_line('stopped')}\n".encode())
+    os._exit(130)
 
 
 def redirect_to_null(descriptor: int):

@@ -7,24 +7,26 @@ import json
 import math
 import re
 import tokenize
-import tomllib
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiment.cli import ArgumentParser
 from sentiment.data.dataset import SOURCES
-from sentiment.data.imdb import SOURCE_NAMES
+from sentiment.data.word_vectors import WORD_VECTORS
 from sentiment.distribution import broadcast
 from sentiment.errors import SentimentError
+from sentiment.recipes import read_like
 from sentiment.runs.checkpoint import find_unfinished
-from sentiment.runs.folder import exists
-from sentiment.runs.record import find_finished
+from sentiment.runs.folder import RESERVED_NAMES, exists
+from sentiment.schedules import SCHEDULES
 
 CHOICES = {
     "PADDING": ("post", "pre"),
-    "WORD_VECTORS": ("ppmi", "none"),
+    "LEARNING_RATE_SCHEDULE": SCHEDULES,
     "PRECISION": ("float32", "mixed_bfloat16", "mixed_float16"),
     "RESTORE_BEST_WEIGHTS": (True, False),
+    "TENSORBOARD": (True, False),
 }
 # The smallest and the largest value that make sense. Larger ones are typing errors.
 WHOLE_NUMBERS = {
@@ -40,6 +42,7 @@ WHOLE_NUMBERS = {
     "CHRONO_TIMESTEPS": (0, 100_000),
     "SEED": (0, 2**32 - 1),
     "EPOCHS": (1, 10_000),
+    "PATIENCE": (0, 10_000),
 }
 POSITIVE_NUMBERS = ("LEARNING_RATE", "EPSILON")
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -56,6 +59,8 @@ class Settings:
         resumed: the folder of the run to resume, if any.
         like: the folder of the run to repeat, if any.
         evaluate_test: whether to evaluate the test set.
+        seeds: the seeds to train one after another, if several are given.
+        on_exit: closes what the training has opened, when it ends.
     """
 
     constants: dict
@@ -63,6 +68,8 @@ class Settings:
     resumed: Path | None
     like: Path | None
     evaluate_test: bool
+    seeds: list[int]
+    on_exit: ExitStack = field(default_factory=ExitStack)
 
 
 def parse_constants(script: dict, arguments: list[str] | None = None) -> Settings:
@@ -87,8 +94,10 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     parser = _make_parser(script, {name: comments[name] for name in constants})
     options = vars(parser.parse_args(arguments))
     resume, like = options.pop("resume", None), options.pop("like", None)
-    evaluate_test = options.pop("test", True)
+    evaluate_test, seeds = options.pop("test", True), options.pop("seeds", [])
     resumed = repeated = None
+    if seeds and (resume is not None or "SEED" in options):
+        parser.error("--seeds starts several runs; it can't be used with --seed or --resume")
     if resume is not None and like is not None:
         parser.error("--resume continues a run and --like starts another one; use one of them")
     if resume is not None:
@@ -97,16 +106,19 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         options = {**state["options"], **options}
         evaluate_test = evaluate_test and state.get("evaluate_test", True)
     elif like is not None:
-        repeated, recorded = broadcast(lambda: _read_like(like, file.name))
+        repeated, recorded = broadcast(lambda: read_like(like, file.name))
         options = {**_match(recorded, constants, like, file.name), **options}
     constants = {**constants, **options}
-    for name, value in constants.items():
+    for name, value in [*constants.items(), *(("SEED", seed) for seed in seeds)]:
         if problem := _find_problem(name, value):
             parser.error(f"{_option(name)} must be {problem}, not {value!r}")
+    for name, value in constants.items():
         if name in (*FRACTIONS, *POSITIVE_NUMBERS):
             constants[name] = float(value)  # Keras refuses a whole number as learning rate
+        if isinstance(script[name], tuple):
+            constants[name] = tuple(value)  # JSON has lists only
     script.update(constants)
-    return Settings(constants, options, resumed, repeated, evaluate_test)
+    return Settings(constants, options, resumed, repeated, evaluate_test, seeds)
 
 
 def _option(name: str) -> str:
@@ -143,47 +155,12 @@ def _make_parser(script: dict, comments: dict[str, str]) -> ArgumentParser:
     )
     parser.add_argument("--like", metavar="RUN", help="repeat a run, or train a recipe")
     parser.add_argument(
+        "--seeds", type=_parse_seeds, metavar="SEEDS", help="train with several seeds, as in 1,2,3"
+    )
+    parser.add_argument(
         "--no-test", dest="test", action="store_false", help="don't evaluate the test set"
     )
     return parser
-
-
-def _read_like(name: str, script: str) -> tuple[Path | None, dict]:
-    """Return the folder, if there is one, and the constants of a recipe or of a finished run.
-
-    ``DATA`` is the source that the run read.
-    """
-    for path in (Path(name), Path(f"{name}.toml")):
-        if path.suffix == ".toml" and exists(path):
-            folder, made_by, constants = None, *_read_recipe(path)
-            break
-    else:
-        folder, metadata = find_finished(name)
-        made_by, constants = metadata["script"], metadata["constants"]
-        short_names = {long: short for short, long in SOURCE_NAMES.items()}
-        if source := short_names.get(metadata["data"]["source"]):
-            constants = {**constants, "DATA": source}
-    if made_by != script:
-        raise SentimentError(f"{name} is for {made_by}, not for {script}")
-    return folder, constants
-
-
-def _read_recipe(path: Path) -> tuple[str, dict]:
-    """Return the script and the constants of a recipe.
-
-    Raises:
-        SentimentError: if it can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            recipe = tomllib.load(file)
-        script, constants = recipe["script"], recipe["constants"]
-        if not isinstance(script, str) or not isinstance(constants, dict):
-            raise TypeError("script must be a string, constants a table")
-        return script, constants
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise SentimentError(f"the recipe {path} can't be read: {reason}") from None
 
 
 def _match(recorded: dict, constants: dict, name: str, script: str) -> dict:
@@ -203,6 +180,15 @@ def _parse_literal(text: str):
         return ast.literal_eval(text)
     except Exception:  # it raises many kinds
         raise argparse.ArgumentTypeError(f"{text!r} is not a literal of Python") from None
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of seeds, such as 1,2,3"
+        ) from None
 
 
 def _check_names(recorded: dict, constants: dict, name: str, script: str):
@@ -228,13 +214,17 @@ def _read_comments(path: Path) -> dict[str, str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    return {
-        statement.targets[0].id: comment_of_line.get(statement.end_lineno or 0, "")
-        for statement in ast.parse(source).body
-        if isinstance(statement, ast.Assign)
-        and isinstance(statement.targets[0], ast.Name)
-        and statement.targets[0].id.isupper()
-    }
+    comments = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign):  # as in LSTM_UNITS: int = 100
+            target = statement.target
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id.isupper():
+            comments[target.id] = comment_of_line.get(statement.end_lineno or 0, "")
+    return comments
 
 
 def _find_problem(name: str, value) -> str | None:
@@ -243,13 +233,21 @@ def _find_problem(name: str, value) -> str | None:
     if name == "DATA":
         is_text = isinstance(value, str)
         is_valid = is_text and (value in SOURCES or exists(Path(value.partition("?")[0])))
-        expected = f"{', '.join(SOURCES)}, or an existing folder, .csv or .npz file"
+        expected = f"{', '.join(SOURCES)}, or an existing folder or file of reviews"
     elif name in CHOICES:
         is_valid = value in CHOICES[name] and isinstance(value, type(CHOICES[name][0]))
         expected = f"one of {', '.join(map(str, CHOICES[name]))}"
+    elif name == "WORD_VECTORS":
+        is_text = isinstance(value, str)
+        is_valid = is_text and (value in WORD_VECTORS or exists(Path(value)))
+        expected = f"one of {', '.join(WORD_VECTORS)}, or an existing GloVe or word2vec text file"
     elif name == "NAME":
         is_valid = isinstance(value, str) and bool(re.fullmatch(FOLDER_NAME, value))
-        expected = "a folder name of letters, digits, '_', '-' and '.'"
+        is_valid = is_valid and value not in RESERVED_NAMES
+        expected = (
+            "a folder name of letters, digits, '_', '-' and '.', and not "
+            f"{' or '.join(RESERVED_NAMES)}"
+        )
     elif name in WHOLE_NUMBERS:
         least, largest = WHOLE_NUMBERS[name]
         is_valid = type(value) is int and least <= value <= largest

@@ -40,8 +40,8 @@ LOST_PROCESS = (
 )
 
 
-def on_all_devices(main: Callable[[], None]) -> Callable[[], None]:
-    """Return a function that calls a script's ``main`` and has all devices share its batches.
+def join_processes(function: Callable[[], Result]) -> Result:
+    """Call a function, and return its result; as one of several processes if there are several.
 
     Several processes, on one machine or on several, train one network if Keras' own environment
     variables say so: ``KERAS_DISTRIBUTION_JOB_ADDRESSES`` is the host and port of the main process,
@@ -49,33 +49,23 @@ def on_all_devices(main: Callable[[], None]) -> Callable[[], None]:
     them from 0, the main process. Only the main process prints. If one process ends early, the
     others report it and exit with status 1.
 
-    The returned function raises `SentimentError` with status 2 for variables that can't be used.
+    Raises:
+        SentimentError: with status 2 for variables that can't be used.
     """
-
-    def run():
-        if any(name in os.environ for name in VARIABLES):
-            _run_as_one_of_several(main)
-        else:
-            _share_batches()
-            main()
-
-    return run
-
-
-def _run_as_one_of_several(main):
-    variables = _read_variables()
+    if not any(name in os.environ for name in VARIABLES):
+        return function()
+    address, processes, index = _read_variables()
     output, terminal = sys.stdout, os.dup(2)
     message, status = None, 0
     try:
-        _join_processes(*variables, terminal)
-        _share_batches()
+        _join(address, processes, index, terminal)
         if not is_main_process():
             sys.stdout = open_null()
-        main()
+        result = function()
         barrier()
-        return
-    except KeyboardInterrupt:
-        status = 130
+        return result
+    except KeyboardInterrupt as interrupt:
+        message, status = error_line(interrupt) if str(interrupt) else None, 130
     except SentimentError as error:
         message, status = error_line(error), error.status
     except Exception as error:
@@ -84,6 +74,14 @@ def _run_as_one_of_several(main):
     with contextlib.suppress(OSError):  # nobody may read it any more
         output.flush()
     _exit_at_once(message, status, terminal)
+
+
+def share_batches():
+    """With JAX, have all devices share each batch, of this process and of all others."""
+    if keras.backend.backend() == "jax" and jax.device_count() > 1:
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(auto_shard_dataset=False)
+        )
 
 
 def device_count() -> int:
@@ -190,14 +188,7 @@ def _read_variables():
     raise SentimentError(problem, status=2)
 
 
-def _share_batches():
-    if keras.backend.backend() == "jax" and jax.device_count() > 1:
-        keras.distribution.set_distribution(
-            keras.distribution.DataParallel(auto_shard_dataset=False)
-        )
-
-
-def _join_processes(address, processes, index, terminal):
+def _join(address, processes, index, terminal):
     host, _, port = address.rpartition(":")
     own_host = host if host == "localhost" else ""  # other machines can't reach localhost
     if index == 0:
@@ -212,7 +203,7 @@ def _join_processes(address, processes, index, terminal):
     def abort(_):
         _exit_at_once(error_line(message), 1, terminal)
 
-    _join_processes.handler = abort  # C code calls it, so it must not be garbage-collected
+    _join.handler = abort  # C code calls it, so it must not be garbage-collected
     ctypes.CDLL(None).signal(signal.SIGABRT, abort)
     with quiet_libraries():
         jax.config.update("jax_enable_preemption_service", False)  # it would ignore SIGTERM

@@ -1,5 +1,14 @@
-"""A trained run: load it, encode text as its training did, predict, and explain."""
+"""A trained run: load it, encode text as its training did, predict, and explain.
 
+    from sentiment.inference import load_predictor
+
+    predictor = load_predictor()
+    predictor.predict(["A wonderful, moving film.", "A dull, awful waste of time."])
+
+The result is an array of shape (2,): the probability that each review is positive.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +17,15 @@ import numpy as np
 
 import sentiment.layers  # noqa: F401, Keras then knows the layers in saved models
 from sentiment.data.batches import predict_in_batches
+from sentiment.data.imdb import SOURCE_NAMES
 from sentiment.data.tokenizer import SPECIAL_TOKENS, encode, split_as_spelled
 from sentiment.errors import SentimentError
+from sentiment.paths import BUNDLED_MODELS
 from sentiment.runs.folder import MODEL, VOCABULARY
 from sentiment.runs.record import find_finished
 
 BATCH_SIZE = 256
+DEFAULT_RUN = BUNDLED_MODELS / "cnn_lstm"  # the best of the networks that come with the project
 
 
 @dataclass(frozen=True)
@@ -22,7 +34,8 @@ class Predictor:
 
     Attributes:
         folder: the run folder.
-        validation_accuracy: the validation accuracy of the network.
+        data: the data that the network was trained on.
+        validation_accuracy: the validation accuracy of the network, on this data.
         model: the network; takes word ids, returns the probability that a review is positive.
         word_ids: the id of each word.
         maximum_tokens: number of tokens that are kept of a longer review, the last ones.
@@ -31,6 +44,7 @@ class Predictor:
     """
 
     folder: Path
+    data: str
     validation_accuracy: float
     model: keras.Model
     word_ids: dict[str, int]
@@ -41,10 +55,33 @@ class Predictor:
         """Return the word ids of a review as int32, truncated as in training."""
         return encode(text, self.word_ids)[-self.maximum_tokens :]
 
-    def predict(self, sequences: list[np.ndarray]) -> np.ndarray:
-        """Return the probability that each review is positive, shape ``(reviews,)``."""
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the probability that each review is positive.
+
+        Args:
+            texts: the reviews.
+
+        Returns:
+            The probabilities, float32 ``(texts,)``.
+
+        Raises:
+            TypeError: if it is a single string.
+        """
+        if isinstance(texts, str):
+            raise TypeError("predict takes a list of reviews; write predict([text])")
+        return self.predict_sequences([self.encode(text) for text in texts])
+
+    def predict_sequences(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the same for reviews as `encode` returns them."""
+        if not len(sequences):
+            return np.empty(0, dtype=np.float32)
         predict_on_batch = self.model.predict_on_batch
         return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, self.padded_length)[:, 0]
+
+    def describe(self) -> str:
+        """Return the run folder and its validation accuracy, with the data if it isn't IMDB."""
+        data = "" if self.data in SOURCE_NAMES.values() else f" on {self.data}"
+        return f"{self.folder}, validation accuracy {self.validation_accuracy:.1%}{data}"
 
     def explain(self, review: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Predict a review up to each of its words, as if it ended there.
@@ -55,19 +92,21 @@ class Predictor:
         """
         sequence = self.encode(review)
         words = split_as_spelled(review)[-len(sequence) :]
-        probabilities = self.predict([sequence[:end] for end in range(1, len(sequence) + 1)])
+        probabilities = self.predict_sequences(
+            [sequence[:end] for end in range(1, len(sequence) + 1)]
+        )
         # Unless it is truncated, the first id is the start token.
         before = 0.5 if len(words) == len(sequence) else probabilities[0]
         probabilities = probabilities[-len(words) :]
         return words, probabilities, np.diff(probabilities, prepend=before)
 
 
-def load_predictor(name: str | None = None) -> Predictor:
+def load_predictor(name: str | Path = DEFAULT_RUN) -> Predictor:
     """Load a finished run.
 
     Args:
-        name: its name in ``models/``, or the path of its folder; None for the run in ``models/``
-            with the highest validation accuracy.
+        name: its name in ``models/``, the path of its folder, ``"newest"`` or ``"best"``, as
+            `sentiment.runs.record.find_finished` takes them.
 
     Raises:
         SentimentError: if it can't be loaded.
@@ -82,6 +121,7 @@ def load_predictor(name: str | None = None) -> Predictor:
             raise ValueError(f"{VOCABULARY} has more words than the network has ids")
         return Predictor(
             folder=folder,
+            data=metadata["data"]["source"],
             validation_accuracy=metadata["validation"]["accuracy"],
             model=keras.saving.load_model(folder / MODEL),
             word_ids={word: i for i, word in enumerate(words)},

@@ -1,20 +1,34 @@
 """All plots: the history of a training, several histories, and an explained prediction."""
 
+import math
 import textwrap
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from rich.cells import cell_len, chop_cells
+
+from sentiment.fonts import PLACEHOLDER, make_legible
 
 # The color-blind safe palette of Okabe and Ito, with gray instead of its yellow, which is hard to
 # see on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
-MARKERS = "osD^vPX"
+# Once all colors are used, they are used again with the next marker and line style.
+MARKERS, LINE_STYLES = "os^DvPX", ("-", "-.", ":")
 TRAINING_COLOR, VALIDATION_COLOR = COLORS[:2]
-EXPLAINED_WORDS = 64  # as many as fit side by side
-LABEL_CHARACTERS = 125  # as many as fit in a line of the legend
+RAISING_COLOR, LOWERING_COLOR = COLORS[:2]
+TRAINING_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 1, "alpha": 0.5, "markersize": 5}
+SINGLE_EPOCH_MARKER = "x"
+TRAINING_CURVES = 10  # with more groups they would hide the validation curves
+LEGEND_CHARACTERS, NOTE_CHARACTERS = 108, 145  # as many as fit in a line
+WORDS_PER_ROW, ROWS = 50, 6  # of an explanation
+LARGE_CHANGE = 0.03  # of the probability: the word is colored, too
+WORD_CELLS = 16  # width of a word in a terminal; longer words are shortened
+PLACEHOLDER_NOTE = f"{PLACEHOLDER}: a character that no installed font has"
 AXES = (("accuracy", "Accuracy"), ("loss", "Loss (binary cross-entropy)"))
 
 
@@ -24,7 +38,7 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
     Args:
         history: one dictionary per epoch, with the keys ``epoch``, ``accuracy``, ``loss``,
             ``val_accuracy`` and ``val_loss``.
-        best_epoch: the epoch whose weights are restored, which is marked.
+        best_epoch: the epoch whose weights are saved, which is marked.
         title: the title of the figure.
         path: the image file; its suffix chooses the format.
     """
@@ -47,70 +61,79 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
             markersize=11,
             fillstyle="none",
             markeredgewidth=2,
-            label=f"restored: epoch {best_epoch}",
+            label=f"saved: epoch {best_epoch}",
         )
-        _label_axes(axes, key, label)
+        _finish_axes(axes, key, label)
         axes.legend()
     figure.savefig(path)
 
 
 def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
-    """Overlay the curves of several trainings, one color each.
+    """Overlay the curves of several trainings, each in another style.
 
     Args:
         groups: a label and the histories of its runs, best group first. A history has one
             list per column. Several histories become their mean, for the validation set in a band
-            of one standard deviation.
-        note: a line below the legend.
+            of one standard deviation, as far as all have that epoch; then each goes on alone.
+        note: what stands below the legend.
         path: the image file; its suffix chooses the format.
     """
+    labels, families = make_legible(label for label, _ in groups)
     labels = [
-        textwrap.fill(label, LABEL_CHARACTERS, subsequent_indent=" " * 8) for label, _ in groups
+        textwrap.fill(label, LEGEND_CHARACTERS, subsequent_indent=" " * 8) for label in labels
     ]
-    lines = sum(label.count("\n") + 1 for label in labels) + 2  # with the heading and the note
-    height = 4.5 + 0.19 * lines
-    figure = Figure(figsize=(10, height), dpi=110)
-    all_axes = figure.subplots(1, 2)
-    figure.subplots_adjust(0.07, 1 - 3.8 / height, 0.985, 1 - 0.1 / height, wspace=0.17)
-    handles = [
-        Line2D([], [], color="gray", label="validation"),
-        Line2D([], [], color="gray", linestyle="--", linewidth=1, label="training"),
-    ]
-    all_axes[0].legend(handles=handles, loc="lower right")
-    handles = []
-    for i, (_, histories) in enumerate(groups):
-        color = COLORS[i % len(COLORS)]
-        marker = MARKERS[i // len(COLORS) % len(MARKERS)]
-        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4}
-        handles.append(Line2D([], [], **style))
-        for axes, (key, _) in zip(all_axes, AXES, strict=True):
-            _draw_mean(axes, histories, key, color=color, linestyle="--", linewidth=1, alpha=0.5)
-            _draw_mean(axes, histories, "val_" + key, **style)
-            if len(histories) > 1:
-                _draw_band(axes, histories, "val_" + key, color)
-    for axes, (key, label) in zip(all_axes, AXES, strict=True):
-        _label_axes(axes, key, label)
-        axes.relim()  # to the lines alone: a wide band would flatten all curves
-        axes.autoscale_view()
-    legend = figure.legend(
-        # Matplotlib leaves out labels that begin with an underscore.
-        handles,
-        [f" {label}" for label in labels],
-        title="Validation accuracy of the restored weights",
-        alignment="left",
-        loc="lower left",
-        bbox_to_anchor=(0.03, 0.25 / height),
-        frameon=False,
-        fontsize=9,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a $ in a file name does not begin a formula
-    figure.text(0.04, 0.1 / height, note, fontsize=9, parse_math=False)
-    figure.savefig(path)
+    notes = [*note.splitlines(), *([PLACEHOLDER_NOTE] if PLACEHOLDER in "".join(labels) else [])]
+    note = "\n".join(textwrap.fill(line, NOTE_CHARACTERS) for line in notes)
+    is_short = max(map(len, labels), default=0) < LEGEND_CHARACTERS / 2.2
+    columns = 2 if is_short and len(labels) > len(COLORS) else 1
+    lines = sum(label.count("\n") + 1 for label in labels) / columns
+    note_height = 0.17 * len(note.splitlines())
+    height = 5 + 0.19 * math.ceil(lines) + note_height
+    has_training_curves = len(groups) <= TRAINING_CURVES
+    with matplotlib.rc_context({"font.family": families}):
+        figure = Figure(figsize=(10, height), dpi=110)
+        all_axes = figure.subplots(1, 2)
+        figure.subplots_adjust(0.075, 1 - 4 / height, 0.985, 1 - 0.3 / height, wspace=0.2)
+        for axes, (key, label) in zip(all_axes, AXES, strict=True):
+            for i, (_, histories) in enumerate(groups):
+                style = _style(i)
+                if has_training_curves:
+                    _draw_mean(axes, histories, key, {**TRAINING_STYLE, "color": style["color"]})
+                _draw_mean(axes, histories, "val_" + key, style)
+                if len(histories) > 1:
+                    _draw_band(axes, histories, "val_" + key, style["color"])
+            _finish_axes(axes, key, label)
+        kinds = [Line2D([], [], color="gray", marker="o", markersize=4, label="validation")]
+        if has_training_curves:
+            is_point = any(line.get_marker() == SINGLE_EPOCH_MARKER for line in axes.lines)
+            marker = SINGLE_EPOCH_MARKER if is_point else ""
+            kinds.append(
+                Line2D([], [], **TRAINING_STYLE, color="black", marker=marker, label="training")
+            )
+        options = {"frameon": False, "fontsize": 9}
+        figure.legend(handles=kinds, loc="upper right", borderaxespad=0.2, ncols=2, **options)
+        legend = figure.legend(
+            # Matplotlib leaves out labels that begin with an underscore.
+            [Line2D([], [], **_style(i)) for i in range(len(labels))],
+            [f" {label}" for label in labels],
+            title="Validation accuracy of the saved weights",
+            alignment="left",
+            loc="lower left",
+            bbox_to_anchor=(0.03, (0.1 + note_height) / height),
+            handlelength=3.5,
+            ncols=columns,
+            **options,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a $ in a file name does not begin a formula
+        figure.text(0.04, 0.1 / height, note, fontsize=9, parse_math=False)
+        figure.savefig(path)
 
 
 def draw_explanation(words: list[str], probabilities, changes, path):
     """Draw how the probability of a positive review changes with each word.
+
+    Of a long review the last words are drawn, in several rows.
 
     Args:
         words: the words in order.
@@ -118,61 +141,127 @@ def draw_explanation(words: list[str], probabilities, changes, path):
         changes: by how much each word changed it, shape ``(words,)``.
         path: the image file; its suffix chooses the format.
     """
-    places = np.arange(len(words))
-    width = float(np.clip(0.24 * len(words), 6, 16))
-    figure = Figure(figsize=(width, 4), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    axes.axhline(0.5, color="gray", linewidth=0.8)
-    axes.bar(
-        places,
-        changes,
-        bottom=probabilities - changes,
-        width=0.9,
-        color=[COLORS[0] if change > 0 else COLORS[1] for change in changes],
-        alpha=0.6,
-    )
-    axes.step(places, probabilities, where="mid", color="black", linewidth=1.2)
-    # If not all words fit, those that changed it most are shown.
-    labeled = np.sort(np.argsort(-np.abs(changes), kind="stable")[:EXPLAINED_WORDS])
-    axes.set_xticks(labeled, [words[i] for i in labeled], rotation=90, fontsize=9, parse_math=False)
-    axes.set_xlim(-0.6, len(words) - 0.4)
-    axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set_ylabel("Probability of positive after each word")
-    axes.grid(axis="y", alpha=0.3)
-    figure.savefig(path)
+    texts, families = make_legible(map(_shorten, words[-WORDS_PER_ROW * ROWS :]))
+    notes = []
+    if len(texts) < len(words):
+        notes.append(f"The last {len(texts)} of {len(words):,} words")
+    if any(PLACEHOLDER in text for text in texts):
+        notes.append(PLACEHOLDER_NOTE)
+    final = probabilities[-1]
+    label = "positive" if final > 0.5 else "negative"
+
+    count = math.ceil(len(texts) / WORDS_PER_ROW)
+    columns = math.ceil(len(texts) / count)
+    starts = range(0, len(texts), columns)
+    # Each row is as high as its longest word needs.
+    longest = [max(map(cell_len, texts[start : start + columns])) for start in starts]
+    height = 1 + sum((2.6 if count == 1 else 1.3) + 0.09 * cells for cells in longest)
+    with matplotlib.rc_context({"font.family": families}):
+        size = (np.clip(0.24 * columns, 7, 12), height)
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
+        figure.suptitle(f"Prediction: {label}, probability of positive {final:.1%}", fontsize=12)
+        rows = figure.subplots(count, squeeze=False)[:, 0]
+        shown = slice(len(words) - len(texts), None)
+        for axes, start in zip(rows, starts, strict=True):
+            row = slice(start, start + columns)
+            _draw_words(axes, texts[row], probabilities[shown][row], changes[shown][row], columns)
+        rows[-1].set_xlabel("; ".join(notes), fontsize=9, loc="left")
+        figure.supylabel("Probability of positive after each word", fontsize=10)
+        handles = [
+            Patch(color=RAISING_COLOR, alpha=0.6, label="raises the probability"),
+            Patch(color=LOWERING_COLOR, alpha=0.6, label="lowers the probability"),
+            Line2D([], [], color="black", linewidth=1.2, label="probability"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+        figure.savefig(path)
 
 
-def _draw_mean(axes, histories, key, **style):
-    values = _stack(histories, key)
-    if values.size:
-        axes.plot(range(1, values.shape[1] + 1), np.nanmean(values, axis=0), **style)
+def _style(i: int) -> dict[str, Any]:
+    """Return the style of the group number i, for each of 56 another one."""
+    turn = i // len(COLORS)
+    return {
+        "color": COLORS[i % len(COLORS)],
+        "marker": MARKERS[turn % len(MARKERS)],
+        "linestyle": LINE_STYLES[turn % len(LINE_STYLES)],
+        "markersize": 4,
+    }
+
+
+def _draw_mean(axes, histories, key, style):
+    """Draw the mean over the epochs that all runs have, and from there on each longer run."""
+    columns = [history[key] for history in histories if key in history]
+    if not columns:
+        return
+    shared = min(map(len, columns))
+    if shared == 1 and not style.get("marker"):
+        style = {**style, "marker": SINGLE_EPOCH_MARKER}  # a single point has no line
+    mean = np.mean([column[:shared] for column in columns], axis=0)
+    axes.plot(range(1, shared + 1), mean, **style)
+    for column in columns:
+        if len(column) > shared:
+            rest = {**style, "marker": "", "linewidth": 0.7}
+            axes.plot(range(shared, len(column) + 1), [mean[-1], *column[shared:]], **rest)
 
 
 def _draw_band(axes, histories, key, color):
-    values = _stack(histories, key)
-    if values.size:
-        mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=1)
-        epochs = range(1, values.shape[1] + 1)
-        axes.fill_between(
-            epochs, mean - deviation, mean + deviation, color=color, alpha=0.12, linewidth=0
-        )
-
-
-def _stack(histories, key):
-    """Return one row per history, with NaN for the epochs that a run doesn't have."""
     columns = [history[key] for history in histories if key in history]
-    values = np.full((len(columns), max(map(len, columns), default=0)), np.nan)
-    for row, column in zip(values, columns, strict=True):
-        row[: len(column)] = column
-    return values
+    shared = min(map(len, columns), default=0)
+    if len(columns) < 2:
+        return
+    values = np.array([column[:shared] for column in columns])
+    with np.errstate(invalid="ignore"):  # a loss may have diverged
+        mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1)
+    # No accuracy is above 100 %, unless another program counts in percent.
+    low, high = np.maximum(mean - deviation, 0), mean + deviation
+    if key == "val_accuracy" and values.max() <= 1:
+        high = np.minimum(high, 1)
+    epochs = range(1, shared + 1)
+    axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
+    if shared == 1:  # a band has no width
+        axes.vlines(epochs, low, high, color=color, linewidth=1)
 
 
-def _label_axes(axes, key, label):
+def _draw_words(axes, words, probabilities, changes, columns):
+    """Draw a row of an explanation that has room for some number of words."""
+    places = np.arange(len(words))
+    colors = [RAISING_COLOR if change > 0 else LOWERING_COLOR for change in changes]
+    axes.axhline(0.5, color="gray", linewidth=0.8)
+    axes.bar(places, changes, 0.9, bottom=probabilities - changes, color=colors, alpha=0.6)
+    edges = np.arange(len(words) + 1) - 0.5
+    axes.stairs(probabilities, edges, baseline=None, color="black", linewidth=1.2)
+    axes.set_xticks(places, words, rotation=90, fontsize=9, parse_math=False)
+    for tick, change, color in zip(axes.get_xticklabels(), changes, colors, strict=True):
+        if abs(change) >= LARGE_CHANGE:
+            tick.set_color(color)
+    # A short review does not get wide bars.
+    margin = 0.6 + max(0, 12 - columns) / 2
+    axes.set_xlim(-margin, columns - 1 + margin)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _shorten(word: str) -> str:
+    return word if cell_len(word) <= WORD_CELLS else chop_cells(word, WORD_CELLS - 1)[0] + "…"
+
+
+def _finish_axes(axes, key, label):
+    """Label the axes, and choose limits that show all that was drawn."""
     axes.set_xlabel("Epoch")
     axes.set_ylabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
+    x, y = axes.dataLim.intervalx, axes.dataLim.intervaly
+    if np.isfinite([*x, *y]).all():
+        margin = max(0.05 * (x[1] - x[0]), 0.1)
+        axes.set_xlim(max(x[0] - margin, 0.5), x[1] + margin)
+        margin = max(0.05 * (y[1] - y[0]), 0.01)
+        top = 1 if key == "accuracy" and y[1] <= 1 < y[1] + margin else y[1] + margin
+        axes.set_ylim(max(y[0] - margin, 0), top)
+    if not axes.lines:
+        axes.text(0.5, 0.5, "not recorded", ha="center", transform=axes.transAxes)
     if key == "accuracy":
         axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    for line in axes.lines:
+        line.set_clip_on(False)  # a marker at 100 % is drawn whole

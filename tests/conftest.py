@@ -6,21 +6,17 @@ import multiprocessing
 import os
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import sentiment  # before Keras: it sets the backend and quiets TensorFlow
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
-import filelock
 import keras
 import numpy as np
 import pytest
 
-import sentiment.data.cache
-import sentiment.runs.folder
 from sentiment.data import load_data
 from sentiment.data.sequences import concatenate
 from sentiment.runs.record import read_record
@@ -28,6 +24,8 @@ from sentiment.runs.recorder import RunRecorder
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROGRAMS = PROJECT / "tests" / "programs"
+# Relative to the current directory, so that each test has runs of its own.
+os.environ["SENTIMENT_MODELS"] = "models"
 # The fused LSTM and the exports need TensorFlow.
 collect_ignore = (
     [] if keras.backend.backend() == "tensorflow" else ["test_lstm.py", "test_export.py"]
@@ -65,8 +63,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """The folder of encoded reviews, in place of the one in the project."""
-    sentiment.data.cache.CACHE = tmp_path_factory.mktemp("cache")
-    return sentiment.data.cache.CACHE
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["SENTIMENT_CACHE"] = str(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -100,26 +99,13 @@ def train(small_data, monkeypatch, tmp_path):
     The run is called ``lstm``, ``cnn_lstm`` or ``naive_bayes_lstm``, as the script is.
     """
     monkeypatch.chdir(tmp_path)
-    # A run that ended with an error would stay locked by this process.
-    monkeypatch.setattr(
-        sentiment.runs.folder, "lock_run_folder", lambda folder: filelock.FileLock(folder / ".lock")
-    )
 
     def run_main(script, *arguments):
         name = Path(script.__file__).stem.removeprefix("train_")
         monkeypatch.setattr(script, "load_data", lambda *_: small_data)
-        command = [script.__file__, *CONSTANTS, f"--name={name}", *arguments]
-        if "--resume" in arguments or "--like" in arguments:
-            command = [script.__file__, *arguments]
-        monkeypatch.setattr(sys, "argv", command)
-        constants = {name: value for name, value in vars(script).items() if name.isupper()}
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            script.main()
-        finally:
-            signal.signal(signal.SIGINT, handler)  # a run that ends with an error keeps its own
-            keras.config.set_dtype_policy("float32")
-            vars(script).update(constants)
+        if "--resume" not in arguments and "--like" not in arguments:
+            arguments = [*CONSTANTS, f"--name={name}", *arguments]
+        script.main(list(arguments))
         return tmp_path / "models"
 
     return run_main
@@ -213,6 +199,7 @@ def run_script(script, *arguments, folder):
 
 def _run_as_main(script, arguments, folder, *outputs):
     os.chdir(folder)
+    os.environ["SENTIMENT_CACHE"] = "cache"
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv = [str(script), *map(str, arguments)]

@@ -29,11 +29,11 @@ def test_folds_are_disjoint_and_hold_training_reviews_only(data, monkeypatch):
 @pytest.mark.parametrize("runs", [3, 5])
 def test_each_run_has_its_own_seed_and_the_next_fold(runs, monkeypatch, tmp_path):
     started = []
-    monkeypatch.setattr(accuracy.folder, "MODELS", tmp_path)
+    monkeypatch.setenv("SENTIMENT_MODELS", str(tmp_path))
     monkeypatch.setattr(accuracy, "load_fold", lambda fold, *_: fold)
     monkeypatch.setattr(train_lstm, "load_data", None)
     monkeypatch.setattr(
-        train_lstm, "main", lambda: started.append((train_lstm.load_data(), sys.argv[1:]))
+        train_lstm, "main", lambda options: started.append((train_lstm.load_data(), options))
     )
     command = ["accuracy.py", "train_lstm.py", f"--runs={runs}", "--epochs", "1"]
     monkeypatch.setattr(sys, "argv", command)

@@ -12,13 +12,14 @@ from sentiment.data.files import read_files
 from sentiment.data.imdb import read_package
 from sentiment.data.tokenizer import START_ID, tokenize
 from sentiment.errors import SentimentError
+from sentiment.paths import cache_folder
 from tests.conftest import assert_one_line
 from tests.test_files import describe, write_csv, write_folder
 
 
 @pytest.fixture(autouse=True)
 def _empty_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def encoded(monkeypatch):
 
 
 def list_cache():
-    return [path for path in cache.CACHE.iterdir() if not path.name.startswith(".lock-")]
+    return [path for path in cache_folder().iterdir() if not path.name.startswith(".lock-")]
 
 
 def test_the_cache_holds_the_words_of_each_review(own):
@@ -68,6 +69,18 @@ def test_reviews_are_encoded_once_and_again_when_they_change(own, encoded):
     load_data(str(path), 2_000, 100)
     assert len(encoded) == 2 * len(texts) + 1
     assert len(list_cache()) == 1
+
+
+def test_what_is_unusual_is_reported_at_each_start(tmp_path, capsys, encoded):
+    rows = "".join(f"film {i};{i % 3}\n" for i in range(90))
+    (tmp_path / "own.csv").write_bytes(b"text;label\nna\xefve;0\n;0\n" + rows.encode())
+    reports = []
+    for _ in range(2):
+        load_data(f"{tmp_path / 'own.csv'}?positive=2&negative=0", 2_000, 100)
+        reports.append(capsys.readouterr().out)
+    assert len(encoded) == 61 and reports[0] == reports[1]
+    for words in ("semicolons", "30 reviews skipped", "1 review with", "1 empty review "):
+        assert words in reports[1]
 
 
 def test_a_cache_is_read_without_its_lock(own, monkeypatch):
@@ -95,7 +108,7 @@ def test_a_changed_file_in_a_folder_is_noticed(tmp_path, encoded):
 def test_a_damaged_cache_is_written_again(own, encoded, name, kept):
     path, texts = own
     expected = describe(load_data(str(path), 2_000, 100))
-    (file,) = cache.CACHE.glob(f"*/{name}")
+    (file,) = cache_folder().glob(f"*/{name}")
     content = file.read_bytes()
     file.write_bytes(content[: int(kept * len(content))])
     encoded.clear()
@@ -124,7 +137,7 @@ def test_a_failure_leaves_nothing_in_the_cache(own, monkeypatch):
 
 def test_a_cache_that_cannot_be_created_is_one_line(own, monkeypatch):
     path, _ = own
-    monkeypatch.setattr(cache, "CACHE", path / "cache")
+    monkeypatch.setenv("SENTIMENT_CACHE", str(path / "cache"))
     with pytest.raises(SentimentError, match="Not a directory") as raised:
         read_files(str(path))
     assert_one_line(raised.value)

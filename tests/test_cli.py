@@ -1,8 +1,10 @@
 """A script's errors are one line on stderr and an exit status, without a traceback."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,8 +44,12 @@ def test_an_error_is_a_failure_unless_it_says_otherwise():
     assert SentimentError("it failed").status == 1
 
 
-def test_ctrl_c_is_status_130_and_no_traceback(capsys, monkeypatch):
-    assert run_and_exit(KeyboardInterrupt(), capsys, monkeypatch) == (130, "printed before\n", "")
+@pytest.mark.parametrize("message", ["", "stopped after an epoch"])
+def test_ctrl_c_is_one_line_and_status_130(message, capsys, monkeypatch):
+    code, out, err = run_and_exit(KeyboardInterrupt(message), capsys, monkeypatch)
+    assert (code, out) == (130, "printed before\n")
+    assert err.startswith("train_lstm.py: stopped") and message in err
+    assert_one_line(err.removesuffix("\n"))
 
 
 def test_success_is_status_0(capsys, monkeypatch):
@@ -63,6 +69,49 @@ def test_wrong_usage_is_status_2(arguments):
         parser.parse_args(arguments)
     assert raised.value.status == 2
     assert_one_line(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("--lstm_units", "--lstm-units"), ("--epoch", "--epochs"), ("--epoch=3", "--epochs")],
+)
+def test_a_misspelt_option_is_recognized(given, meant):
+    parser = ArgumentParser(prog="x.py", allow_abbrev=False)
+    parser.add_argument("--lstm-units", type=int)
+    parser.add_argument("--epochs", type=int)
+    with pytest.raises(SentimentError, match=f"did you mean {meant}") as raised:
+        parser.parse_args([given, "3"])
+    assert raised.value.status == 2
+    assert_one_line(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole group of processes")
+@pytest.mark.parametrize(
+    ("script", "seconds"),
+    [("train_lstm.py", 0.5), ("train_lstm.py", 2), ("predict.py", 1), ("plot_history.py", 1)],
+)
+def test_ctrl_c_during_the_imports_is_one_line(script, seconds, tmp_path):
+    # Where these tests run in the background, SIGINT is ignored, and what they start inherits it.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, PROJECT / script, *(["x"] if script == "predict.py" else [])],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, handler)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # many press it twice
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == 1:  # plot_history.py has nothing to plot, and had ended before
+        assert "nothing to plot" in errors
+        return
+    assert process.returncode == 130
+    (line,) = errors.strip().splitlines()
+    assert line.startswith(f"{script}: ")
 
 
 def run_into_closed_pipe(path, *arguments, folder, both=False):
@@ -96,7 +145,7 @@ def test_a_closed_output_pipe_is_one_line(tmp_path):
     ("outcome", "both", "expected", "line"),
     [
         ("failure", False, 1, "print_lines.py: it failed\n"),
-        ("interrupt", False, 130, ""),
+        ("interrupt", False, 130, "print_lines.py: stopped\n"),
         ("interrupt", True, 130, None),  # as with `2>&1 | tee`
     ],
 )

@@ -193,7 +193,7 @@ def test_variables_that_cannot_be_used_are_one_line(
         if value is not None:
             monkeypatch.setenv(name, value)
     with pytest.raises(SentimentError, match=problem) as failure:
-        distribution.on_all_devices(lambda: None)()
+        distribution.join_processes(lambda: None)
     assert failure.value.status == 2
     assert_one_line(failure.value)
 
@@ -202,7 +202,7 @@ def test_other_backends_refuse_several_processes(monkeypatch):
     monkeypatch.setattr(distribution.keras.backend, "backend", lambda: "tensorflow")
     monkeypatch.setenv(distribution.VARIABLES[2], "1")
     with pytest.raises(SentimentError, match="KERAS_BACKEND=jax") as failure:
-        distribution.on_all_devices(lambda: None)()
+        distribution.join_processes(lambda: None)
     assert failure.value.status == 2
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import signal
 from pathlib import Path
 
 import keras
@@ -9,11 +10,122 @@ import numpy as np
 import pytest
 from keras import layers
 
+import export
 import train_cnn_lstm
 import train_lstm
 import train_naive_bayes_lstm
-from sentiment.data.batches import Batches
+from sentiment.cli import run
+from sentiment.errors import SentimentError
 from sentiment.layers import LSTM
+from sentiment.runs.recorder import RunRecorder
+from tests.conftest import assert_one_line, run_script
+
+UNITS = 6
+
+
+def read_with(*recurrent_layers):
+    """Return a function that builds a network with these layers between Embedding and Dense."""
+
+    def build_model():
+        embedding = layers.Embedding(10_000, 8, mask_zero=True)
+        output = layers.Dense(1, activation="sigmoid")
+        # Built anew for each training: a layer keeps its weights.
+        between = [type(layer).from_config(layer.get_config()) for layer in recurrent_layers]
+        return keras.Sequential(
+            [keras.Input((None,), dtype="int32"), embedding, *between, layers.Dropout(0.2), output]
+        )
+
+    return build_model
+
+
+def read_with_attention():
+    word_ids = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(10_000, 8, mask_zero=True)(word_ids)
+    states = LSTM(UNITS, return_sequences=True)(x)
+    query = layers.Reshape((1, UNITS))(layers.GlobalAveragePooling1D()(states))
+    x = layers.Flatten()(layers.Attention()([query, states]))
+    return keras.Model(word_ids, layers.Dense(1, activation="sigmoid")(x))
+
+
+def read_with_two_inner_models():
+    encoder = keras.Sequential([keras.Input((None, 8)), LSTM(UNITS)])
+    words = keras.Sequential([layers.Embedding(10_000, 8, mask_zero=True)])
+    word_ids = keras.Input((None,), dtype="int32")
+    return keras.Model(word_ids, layers.Dense(1, activation="sigmoid")(encoder(words(word_ids))))
+
+
+# How users change the network, and the layers that get an initial value besides random ones.
+EDITS = {
+    "GRU": (read_with(layers.GRU(UNITS)), []),
+    "GRU called lstm": (read_with(layers.GRU(UNITS, name="lstm")), []),
+    "SimpleRNN": (read_with(layers.SimpleRNN(UNITS)), []),
+    "Bidirectional": (
+        read_with(layers.Bidirectional(LSTM(UNITS))),
+        ["bidirectional/forward_lstm", "bidirectional/backward_lstm"],
+    ),
+    "two LSTMs": (
+        read_with(LSTM(UNITS, return_sequences=True), LSTM(UNITS, name="second")),
+        ["lstm", "second"],
+    ),
+    "cells": (read_with(layers.RNN(layers.LSTMCell(UNITS))), ["rnn"]),
+    "mean of all states": (
+        read_with(LSTM(UNITS, return_sequences=True), layers.GlobalAveragePooling1D()),
+        ["lstm"],
+    ),
+    "maximum of all states": (
+        read_with(LSTM(UNITS, return_sequences=True), layers.GlobalMaxPooling1D()),
+        ["lstm"],
+    ),
+    "no recurrent layer": (read_with(layers.GlobalAveragePooling1D()), []),
+    "attention": (read_with_attention, ["lstm"]),
+    "inner models": (read_with_two_inner_models, ["lstm"]),
+}
+
+
+# The others are tried by `make test-all`.
+USUAL = ("GRU", "SimpleRNN", "Bidirectional", "two LSTMs", "maximum of all states", "attention")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.extended] * (name not in USUAL)) for name in EDITS],
+)
+def test_an_edited_network_does_all_that_the_original_does(name, train, monkeypatch, capsys):
+    build_model, initialized = EDITS[name]
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    finish_epoch = RunRecorder.on_epoch_end
+
+    def press_ctrl_c(self, epoch, logs=None):
+        finish_epoch(self, epoch, logs)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as changed, pytest.raises(SentimentError) as raised:
+        changed.setattr(RunRecorder, "on_epoch_end", press_ctrl_c)
+        train(train_lstm, "--word-vectors=ppmi", "--chrono-timesteps=100")
+    assert raised.value.status == 130
+    lines = capsys.readouterr().out.splitlines()
+    (vectors,) = (line for line in lines if line.startswith("Word vectors (ppmi): "))
+    assert "embedding" in vectors
+    (chrono,) = (line for line in lines if line.startswith("Chrono initialization: "))
+    assert all(layer in chrono for layer in initialized)
+    assert ("CHRONO_TIMESTEPS" in chrono) == (not initialized)
+
+    (folder,) = train(train_lstm, "--resume").iterdir()
+    # A training without interruption has the same history and weights.
+    train(train_lstm, "--like", folder.name)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Reproduced ")
+
+    review = "A wonderful film."
+    explained = run_script(
+        "predict.py", "--run", folder, "--explain", review, folder=folder.parents[1]
+    )
+    assert explained.returncode == 0, explained.stderr
+    assert review in explained.stdout.splitlines()[-1]
+    if keras.backend.backend() == "tensorflow":
+        monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--format=savedmodel"])
+        export.main()
+        assert (folder / "savedmodel").is_dir()
 
 
 def add_dense(model, units=16):
@@ -22,62 +134,197 @@ def add_dense(model, units=16):
     return keras.Model(model.inputs, x)
 
 
-def stack_recurrent_layers(model):
-    word_ids = keras.Input((None,), dtype="int32")
-    x = layers.Embedding(10_000, 8, mask_zero=True)(word_ids)
-    x = layers.Bidirectional(LSTM(4, return_sequences=True))(x)
-    x = layers.GRU(4, return_sequences=True)(x)
-    x = LSTM(4)(x)
-    return keras.Model(word_ids, layers.Dense(1, activation="sigmoid")(x))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("script", "edit"),
-    [
-        (train_lstm, add_dense),
-        (train_lstm, stack_recurrent_layers),
-        (train_cnn_lstm, add_dense),
-        (train_naive_bayes_lstm, add_dense),
-    ],
-)
-def test_an_edited_network_is_trained_resumed_and_saved(
-    script, edit, train, train_one_epoch, small_data, monkeypatch, capsys
+@pytest.mark.parametrize("script", [train_cnn_lstm, train_naive_bayes_lstm])
+def test_a_further_layer_is_trained_resumed_and_saved(
+    script, train, train_one_epoch, monkeypatch, capsys
 ):
     models = []
     build_model = script.build_model
     monkeypatch.setattr(
-        script, "build_model", lambda: models.append(edit(build_model())) or models[-1]
+        script, "build_model", lambda: models.append(add_dense(build_model())) or models[-1]
     )
-    train_one_epoch(script, "--word-vectors=ppmi", "--chrono-timesteps=100")
+    train_one_epoch(script)
     (folder,) = train(script, "--resume").iterdir()
     model = keras.saving.load_model(folder / "model.keras")
-    x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
-    expected = models[-1].predict(x, verbose=0)
-    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
     record = json.loads((folder / "run.json").read_text())
     assert record["parameters"] == model.count_params() == models[0].count_params()
-    # A training without interruption has the same history and weights.
+    assert "Dense(16, activation=relu)" in record["network"]
     train(script, "--like", folder.name)
     assert capsys.readouterr().out.splitlines()[-1].startswith("Reproduced ")
+
+
+def test_the_record_lists_the_layers(train, monkeypatch):
+    regularizer = keras.regularizers.L2(0.5)
+    edit = read_with(layers.Bidirectional(LSTM(UNITS, kernel_regularizer=regularizer)))
+    monkeypatch.setattr(train_lstm, "build_model", edit)
+    (folder,) = train(train_lstm, "--epochs=1").iterdir()
+    assert json.loads((folder / "run.json").read_text())["network"] == [
+        "Embedding(10000, 8, mask_zero=True)",
+        f"Bidirectional(LSTM({UNITS}, kernel_regularizer=L2(0.5)))",
+        "Dropout(0.2)",
+        "Dense(1, activation=sigmoid)",
+    ]
+
+
+@keras.saving.register_keras_serializable("tests")
+class OwnLayer(layers.Layer):
+    def call(self, x):
+        return x
+
+
+class Unsaved(layers.Layer):
+    def __init__(self, required):
+        super().__init__()
+
+    def call(self, x):
+        return x[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.LSTM(4, return_sequences=True), r"\(batch, 1\).*return_sequences=False"),
+        (layers.Lambda(lambda x: x[:, 0]), "can't save"),
+        (Unsaved(1), "can't save.*Unsaved.*sentiment/layers"),
+    ],
+)
+def test_a_network_that_can_not_work_is_one_line_before_the_training(
+    layer, expected, train, monkeypatch, tmp_path
+):
+    def build_model():
+        word_ids = keras.Input((None,), dtype="int32")
+        x = layer(layers.Embedding(10_000, 4)(word_ids))
+        return keras.Model(word_ids, layers.Dense(1, activation="sigmoid")(x))
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    with pytest.raises(SentimentError, match=expected) as raised:
+        train(train_lstm)
+    assert_one_line(raised.value)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("masked", "padding"), [(True, "post"), (False, "post"), (False, "pre")])
+def test_a_network_that_reads_the_padding_is_reported(masked, padding, train, monkeypatch, capsys):
+    def build_model():
+        embedding = layers.Embedding(10_000, 4, mask_zero=masked)
+        output = layers.Dense(1, activation="sigmoid")
+        return keras.Sequential([keras.Input((None,), dtype="int32"), embedding, LSTM(4), output])
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    train(train_lstm, "--epochs=1", f"--padding={padding}")
+    assert ("reads the padding" in capsys.readouterr().out) == (not masked and padding == "post")
+
+
+def test_two_outputs_are_one_line(train, monkeypatch, tmp_path):
+    def build_model():
+        word_ids = keras.Input((None,), dtype="int32")
+        x = layers.GlobalAveragePooling1D()(layers.Embedding(10_000, 4)(word_ids))
+        return keras.Model(word_ids, layers.Dense(2, activation="softmax")(x))
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    with pytest.raises(SentimentError, match=r"\(batch, 2\).*\(batch, 1\)") as raised:
+        train(train_lstm)
+    assert_one_line(raised.value)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_network_without_an_input_is_one_line(train, monkeypatch):
+    def build_model():
+        return keras.Sequential([layers.Embedding(10_000, 4), LSTM(4), layers.Dense(1)])
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    with pytest.raises(SentimentError, match=r"keras.Input") as raised:
+        train(train_lstm, "--chrono-timesteps=10")
+    assert_one_line(raised.value)
+
+
+def test_a_layer_of_the_script_itself_is_reported(train, monkeypatch, capsys):
+    edit = read_with(layers.GlobalAveragePooling1D(), OwnLayer())
+    monkeypatch.setattr(train_lstm, "build_model", edit)
+    train(train_lstm, "--epochs=1")
+    (line,) = (
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")
+    )
+    assert "OwnLayer" in line and "predict.py" in line
+
+
+@pytest.mark.parametrize("error", [ValueError("expected ndim=3, found ndim=2"), NameError("GRU")])
+def test_a_mistake_in_build_model_is_one_line_that_names_its_own(error, monkeypatch, capsys):
+    def build_model():
+        raise error
+
+    with pytest.raises(SystemExit, match="1"):
+        run(lambda: build_model())
+    line = capsys.readouterr().err.removesuffix("\n")
+    assert_one_line(line)
+    assert f"line {build_model.__code__.co_firstlineno + 1}" in line and str(error) in line
+
+
+def replace_once(text, old, new):
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('weighted_metrics=["accuracy"],', "", "weighted_metrics"),
+        ("validation_data=validation,", "", "validation_data"),
+        ("callbacks=[recorder],", "", r"callbacks=\[recorder\]"),
+    ],
+)
+def test_what_the_recorder_needs_is_named(old, new, expected, train, tmp_path):
+    source = Path(train_lstm.__file__).read_text(encoding="utf-8")
+    path = tmp_path / "train_own.py"
+    path.write_text(replace_once(source, old, new), encoding="utf-8")
+    with pytest.raises(SentimentError, match=expected) as raised:
+        train(load_script(path), "--epochs=1", "--lstm-units=4")
+    assert_one_line(raised.value)
+
+
+def load_script(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def test_a_further_metric_is_a_column_of_the_history(train, tmp_path):
+    source = Path(train_lstm.__file__).read_text(encoding="utf-8")
+    old = 'weighted_metrics=["accuracy"]'
+    path = tmp_path / "train_own.py"
+    path.write_text(replace_once(source, old, 'weighted_metrics=["accuracy", "auc"]'))
+    (folder,) = train(load_script(path), "--epochs=1", "--lstm-units=4").iterdir()
+    header = (folder / "history.csv").read_text().splitlines()[0].split(",")
+    assert {"auc", "val_auc"} < set(header)
+    assert 0 <= json.loads((folder / "run.json").read_text())["test"]["auc"] <= 1
 
 
 def test_a_further_constant_and_layer(train, monkeypatch, tmp_path):
     source = Path(train_lstm.__file__).read_text(encoding="utf-8")
     marker = "\n\n\ndef build_model("
-    assert source.count(marker) == 1
-    further = '\nWIDTH = 3  # units\nSCHEDULE = [1, 0.5]\nUSE_GRU = False\nREMARK = "none"'
+    further = (
+        '\nWIDTH: int = 3  # units\nSCHEDULE = [1, 0.5]\nUSE_GRU = False\nREMARK = "none"\n'
+        "SIZES = (1, 2)"
+    )
     path = tmp_path / "train_own.py"
-    path.write_text(source.replace(marker, further + marker), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("train_own", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    path.write_text(replace_once(source, marker, further + marker), encoding="utf-8")
+    script = load_script(path)
     build_model = script.build_model
     monkeypatch.setattr(script, "build_model", lambda: add_dense(build_model(), script.WIDTH))
     train(script, "--width=5", "--use-gru", "--schedule=[2, 0.1]", "--epochs=1")
     run = tmp_path / "models" / "own"
     record = json.loads((run / "run.json").read_text())
     assert record["script"] == "train_own.py"
-    further = {"WIDTH": 5, "SCHEDULE": [2, 0.1], "USE_GRU": True, "REMARK": "none"}
+    further = {"WIDTH": 5, "SCHEDULE": [2, 0.1], "USE_GRU": True, "REMARK": "none", "SIZES": [1, 2]}
     assert {name: record["constants"][name] for name in further} == further
     assert keras.saving.load_model(run / "model.keras").layers[-2].units == 5
+    train(script, "--like", "own")
+    assert (run.with_name("own-2") / "run.json").exists()
+    np.testing.assert_array_equal(
+        *(
+            keras.saving.load_model(folder / "model.keras").get_weights()[0]
+            for folder in (run, run.with_name("own-2"))
+        )
+    )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,11 +14,10 @@ import export
 import sentiment.layers
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
-from sentiment.inference import load_predictor
-from sentiment.runs.folder import MODELS
+from sentiment.inference import DEFAULT_RUN, load_predictor
 from tests.conftest import CONSTANTS, PROGRAMS, PROJECT, assert_one_line, run_script
 
-BUNDLED = PROJECT / MODELS
+BUNDLED = PROJECT / "models"
 RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
 ODD_REVIEWS = [
     "",
@@ -72,14 +72,14 @@ def predict_exported(form, path, reviews):
     ],
 )
 def test_savedmodel_takes_text(name, reviews, tmp_path, request):
-    run = BUNDLED / name if name == "lstm" else request.getfixturevalue("folder") / MODELS / name
+    run = BUNDLED / name if name == "lstm" else request.getfixturevalue("folder") / "models" / name
     output = tmp_path / "serving" / "1"
     arguments = [run, "--format", "savedmodel", "--output", output]
     done = run_script("export.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1,000 reviews" in done.stdout
     predictor = load_predictor(str(run))
-    expected = predictor.predict([predictor.encode(review) for review in reviews])
+    expected = predictor.predict(reviews)
     np.testing.assert_allclose(predict_exported("savedmodel", output, reviews), expected, atol=1e-6)
 
 
@@ -88,15 +88,14 @@ def test_savedmodel_takes_text(name, reviews, tmp_path, request):
 @pytest.mark.parametrize("form", RUNTIMES)
 def test_onnx_and_litert_files_take_word_ids(name, form, reviews, folder, tmp_path):
     pytest.importorskip(RUNTIMES[form])
-    run = (folder if name == "naive_bayes" else PROJECT) / MODELS / name
+    run = (folder if name == "naive_bayes" else PROJECT) / "models" / name
     output = tmp_path / export.FILES[form]
     done = run_script("export.py", run, "--format", form, "--output", output, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     predictor = load_predictor(str(run))
-    sequences = [predictor.encode(review) for review in reviews]
-    ids = [sequence.tolist() for sequence in sequences]
+    ids = [predictor.encode(review).tolist() for review in reviews]
     np.testing.assert_allclose(
-        predict_exported(form, output, ids), predictor.predict(sequences), atol=1e-4
+        predict_exported(form, output, ids), predictor.predict(reviews), atol=1e-4
     )
 
 
@@ -129,6 +128,23 @@ def test_the_stock_lstm_is_exported(run_export, monkeypatch, tmp_path):
         for predictor in (*exported, load_predictor(str(BUNDLED / "lstm")))
     ]
     assert classes == [{keras.layers.LSTM}, {sentiment.layers.LSTM}]
+
+
+def test_the_default_and_the_newest_run_are_exported(run_export, monkeypatch, tmp_path, capsys):
+    run = shutil.copytree(BUNDLED / "lstm", tmp_path / "models" / "own")
+    exported = []
+
+    def keep(predictor, path):
+        exported.append(predictor.folder.resolve())
+        raise ValueError("kept")
+
+    monkeypatch.setattr(export, "export_savedmodel", keep)
+    for arguments in ([], ["newest"], ["best"]):
+        run_export(*arguments, "--format", "savedmodel", "--output", tmp_path / "new")
+    assert exported == [DEFAULT_RUN, run, run]
+    default, *others = capsys.readouterr().out.splitlines()
+    assert str(DEFAULT_RUN) in default and "newest" in default
+    assert all("own" in line and "newest" not in line for line in others)
 
 
 def test_existing_output_is_left_alone(run_export, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sentiment.data.dataset import load_data
+from sentiment.data.files import read_files
 from sentiment.data.imdb import read_package
 from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, START_ID, encode
 from sentiment.errors import SentimentError
@@ -148,14 +149,32 @@ def test_unusual_reviews_are_reported_with_counts(tmp_path, capsys):
     data = load_data(str(tmp_path / "own.csv"), 100, 100)
     lines = [line.lower() for line in capsys.readouterr().out.splitlines()]
     for words in (
-        ("2 ", "empty"),
-        ("2 ", "duplicates"),
-        ("1 ", "both labels"),
+        ("2 empty reviews",),
+        ("2 duplicate reviews",),
+        ("1 review ", "both labels"),
         ("104 reviews",),
         ("11 positive", "93 negative", "89.4%"),
     ):
         assert any(all(word in line for word in words) for line in lines), words
     assert len(data.x_validation) == 10 and data.y_validation.sum() == 1
+
+
+def test_what_is_unusual_is_said_of_the_set_it_is_in(reviews, tmp_path, capsys):
+    texts, labels = reviews
+    write_folder(tmp_path / "own", texts, labels)
+    write_folder(
+        tmp_path / "own", ["", *(["the same"] * 25), *texts[:5]], [0] + [1] * 25 + [0] * 5, "test"
+    )
+    read_files(str(tmp_path / "own"))
+    lines = [line.lower() for line in capsys.readouterr().out.splitlines()]
+    for words in (
+        ("1 empty review ",),
+        ("300 training reviews",),
+        ("30 test reviews",),
+        ("24 duplicate test reviews",),
+        ("25 positive", "5 negative test reviews"),
+    ):
+        assert any(all(word in line for word in words) for line in lines), words
 
 
 @pytest.mark.slow

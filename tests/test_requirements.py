@@ -18,6 +18,7 @@ PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8
 EXTRAS_OF_FILES = {
     "requirements.txt": ["tensorflow"],
     "requirements/jax.txt": ["jax"],
+    "requirements/tensorboard.txt": ["tensorboard"],
     "requirements/torch.txt": ["torch"],
     "requirements/export.txt": ["export"],
     "requirements/bench.txt": ["bench"],

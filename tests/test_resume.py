@@ -1,5 +1,7 @@
 """A run is resumed as it was started, repeated on request, and stopped where the loss diverges."""
 
+import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,12 +66,23 @@ def test_moving_averages_of_the_weights_are_resumed(train, train_one_epoch, caps
     assert last_line(capsys).startswith("Reproduced ")
 
 
-def test_a_damaged_checkpoint_is_an_error(train, train_one_epoch, tmp_path):
+def test_a_damaged_checkpoint_is_an_error(train, train_one_epoch, tmp_path, capsys):
     train_one_epoch(train_lstm, *SMALL)
     checkpoint = tmp_path / "models" / "lstm" / "checkpoint.npz"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:5_000])
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[:5_000])
     message = fail(train, "--resume", "lstm")
     assert "checkpoint.npz" in message and "damaged" in message
+    # Without a name, the next run is resumed, and the damaged one is named.
+    shutil.copytree(tmp_path / "models" / "lstm", tmp_path / "models" / "newer")
+    checkpoint.write_bytes(content)
+    os.utime(checkpoint, (0, 0))
+    capsys.readouterr()
+    train(train_lstm, "--resume")
+    assert str(Path("models", "newer")) in capsys.readouterr().out.splitlines()[0]
+    assert (tmp_path / "models" / "lstm" / "run.json").exists()
+    shutil.rmtree(tmp_path / "models" / "lstm")
+    (tmp_path / "models" / "newer").rename(tmp_path / "models" / "lstm")
     checkpoint.unlink()
     assert "no checkpoint" in fail(train, "--resume", "lstm")
 
@@ -79,6 +92,8 @@ def test_a_loss_that_diverges_ends_the_training(train, tmp_path):
     assert "LEARNING_RATE" in fail(train, *SMALL, "--learning-rate=1e38")
     assert not (tmp_path / "models" / "lstm" / "run.json").exists()
     keras.saving.load_model(tmp_path / "models" / "lstm" / "model.keras")
+    # It would diverge again, so it is not what --resume continues.
+    assert "no unfinished run" in fail(train, "--resume")
 
 
 @pytest.mark.slow

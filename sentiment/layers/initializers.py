@@ -1,12 +1,22 @@
-"""Initial weights other than random ones: PPMI-SVD word vectors, chrono initialization."""
+"""Weights that a network starts from: word vectors, chrono initialization, counts of words.
+
+Each ``set_…`` function finds the layers that it is for, wherever they are in the network, prints
+which ones they are, and leaves all others as they are.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import SPECIAL_TOKENS
+from sentiment.data.word_vectors import read_word_vectors
+from sentiment.errors import SentimentError
+from sentiment.layers.naive_bayes import NaiveBayes
 
 WINDOW = 5  # words on each side that are context; one at distance d counts 1/d
 CONTEXT_WORDS = 1_000  # the most frequent words, whose co-occurrences are counted
@@ -16,17 +26,37 @@ SMOOTHING = 0.75  # exponent of the context words' frequencies; below 1, rare on
 SCALE = 0.1  # root mean square of the vectors, small enough for training to move them
 
 
-def set_word_vectors(model: keras.Model, sequences: Sequence[np.ndarray]):
-    """Start each Embedding of a model from PPMI-SVD word vectors of the training reviews.
+def set_word_vectors(model: keras.Model, source: str, data: Dataset):
+    """Start the ``Embedding`` layers that read word ids from word vectors.
+
+    Embeddings of other things, such as positions, have fewer ids than there are words.
 
     Args:
-        model: its ``Embedding`` layers read word ids.
-        sequences: one array of word ids per review.
+        model: a built model.
+        source: ``"ppmi"``: `ppmi_word_vectors` of the training reviews; ``"none"``: the vectors
+            stay random; or the path of a text file, as GloVe and word2vec write it. Words that it
+            lacks keep their random vector.
+        data: the reviews.
+
+    Raises:
+        SentimentError: if a file can't be read, or has vectors of another length.
     """
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Embedding):
-            vectors = ppmi_word_vectors(sequences, layer.input_dim, layer.output_dim)
-            layer.set_weights([vectors])
+    if source == "none":
+        return
+    layers = [
+        layer
+        for layer in _find_layers(model, keras.layers.Embedding)
+        if layer.input_dim >= len(data.vocabulary)
+    ]
+    for layer in layers:
+        if source == "ppmi":
+            vectors = ppmi_word_vectors(data.x_train, layer.input_dim, layer.output_dim)
+        else:
+            (vectors,) = layer.get_weights()
+            found = read_word_vectors(Path(source), data.vocabulary, layer.output_dim)
+            vectors[list(found)] = list(found.values())
+        layer.set_weights([vectors])
+    _report(f"Word vectors ({source})", layers, model, "WORD_VECTORS")
 
 
 def ppmi_word_vectors(
@@ -81,19 +111,20 @@ def ppmi_word_vectors(
 
 
 def set_chrono_bias(model: keras.Model, timesteps: int):
-    """Start the LSTM layers of a model with `chrono_bias`.
-
-    Layers without a bias, and those in a wrapper such as ``Bidirectional``, stay as they are.
+    """Start the LSTM cells of a model with `chrono_bias`, except for those without a bias.
 
     Args:
-        model: a model with ``LSTM`` layers.
-        timesteps: the longest time constant.
+        model: a built model.
+        timesteps: the longest time constant; 0: the layers stay as they are.
     """
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.LSTM) and layer.use_bias:
-            kernel, recurrent_kernel, bias = layer.get_weights()
-            bias[: 2 * layer.units] = chrono_bias(layer.units, timesteps)
-            layer.set_weights([kernel, recurrent_kernel, bias])
+    if not timesteps:
+        return
+    cells = [cell for cell in _find_layers(model, keras.layers.LSTMCell) if cell.use_bias]
+    for cell in cells:
+        kernel, recurrent_kernel, bias = cell.get_weights()
+        bias[: 2 * cell.units] = chrono_bias(cell.units, timesteps)
+        cell.set_weights([kernel, recurrent_kernel, bias])
+    _report("Chrono initialization", cells, model, "CHRONO_TIMESTEPS")
 
 
 def chrono_bias(units: int, timesteps: int) -> np.ndarray:
@@ -114,3 +145,34 @@ def chrono_bias(units: int, timesteps: int) -> np.ndarray:
     """
     forget_bias = np.log(np.linspace(1, max(timesteps - 1, 1), units))
     return np.concatenate([-forget_bias, forget_bias])
+
+
+def count_words(model: keras.Model, data: Dataset):
+    """Have the `NaiveBayes` layers of a model count the words of the training reviews."""
+    layers = _find_layers(model, NaiveBayes)
+    for layer in layers:
+        layer.adapt(data.x_train, data.y_train)
+    _report("Naive Bayes counts", layers, model, "NAIVE_BAYES_TERMS")
+
+
+def _find_layers(model: keras.Model, kind: Any) -> list[Any]:
+    """Return the layers of a kind, in wrappers and inner models, too.
+
+    Raises:
+        SentimentError: if one of them has no weights yet.
+    """
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+    for layer in found:
+        if not layer.built:
+            raise SentimentError(
+                f"the layer {layer.name} has no weights yet; begin the network with "
+                'keras.Input((None,), dtype="int32")'
+            )
+    return sorted(found, key=lambda layer: layer.path)
+
+
+def _report(what: str, layers: list, model: keras.Model, constant: str):
+    # The cell of an LSTM layer is called by the layer's name.
+    paths = [layer.path.removeprefix(f"{model.name}/") for layer in layers]
+    names = ", ".join(path.removesuffix("/lstm_cell") for path in paths)
+    print(f"{what}: {names or f'the network has no such layer, so {constant} has no effect'}")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from sentiment.errors import SentimentError
-from sentiment.runs import folder as folders
+from sentiment.paths import models_folder
 from sentiment.runs.folder import CHECKPOINT, RECORD, find_run_folder
 
 # What must be the same to resume a run, and what is compared when a run is repeated.
@@ -96,13 +96,18 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
             raise SentimentError(f"{folder} was started by {state.get('script')}, not by {script}")
         return folder, state
     found = []
-    for path in folders.MODELS.glob(f"*/{CHECKPOINT}"):
+    for path in models_folder().glob(f"*/{CHECKPOINT}"):
         with contextlib.suppress(OSError):  # its run may have ended just now
             found.append((path.stat().st_mtime, str(path.parent)))
     for _, folder_name in sorted(found, reverse=True):
-        with contextlib.suppress(SentimentError):
-            return find_unfinished(script, folder_name)
-    raise SentimentError(f"there is no unfinished run of {script} in {folders.MODELS}/")
+        try:
+            state, _ = read_checkpoint(Path(folder_name))
+        except SentimentError as error:
+            print(f"Skipped: {error}")
+            continue
+        if state.get("script") == script and not Path(folder_name, RECORD).exists():
+            return Path(folder_name), state
+    raise SentimentError(f"there is no unfinished run of {script} in {models_folder()}/")
 
 
 def _name_variables(model):

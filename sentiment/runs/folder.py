@@ -7,10 +7,11 @@ from pathlib import Path
 import filelock
 
 from sentiment.errors import SentimentError
+from sentiment.paths import BUNDLED_MODELS, models_folder
 
-MODELS = Path("models")
 MODEL, VOCABULARY, HISTORY = "model.keras", "vocabulary.txt", "history.csv"
 RECORD, CHECKPOINT, PLOT, LOCK = "run.json", "checkpoint.npz", "history.png", ".lock"
+RESERVED_NAMES = ("newest", "best")  # what --run takes beside the name of a run
 HASHED_FILES = (MODEL, VOCABULARY, HISTORY)
 
 
@@ -20,10 +21,11 @@ def create_run_folder(name: str) -> Path:
     Raises:
         SentimentError: if none can be created.
     """
+    models = models_folder()
     try:
-        MODELS.mkdir(exist_ok=True)
+        models.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
-            folder = MODELS / (name if number == 1 else f"{name}-{number}")
+            folder = models / (name if number == 1 else f"{name}-{number}")
             try:
                 folder.mkdir()
                 return folder
@@ -32,20 +34,21 @@ def create_run_folder(name: str) -> Path:
         raise AssertionError("there is always a next number")
     except OSError as error:
         raise SentimentError(
-            f"can't create a run folder in {MODELS.absolute()}: {error.strerror or error}"
+            f"can't create a run folder in {models.absolute()}: {error.strerror or error}"
         ) from None
 
 
 def find_run_folder(name: str) -> Path:
-    """Return the folder of a run, by its name in ``models/`` or its path.
+    """Return the folder of a run, by its name in ``models/``, that of a bundled one, or its path.
 
     Raises:
         SentimentError: if it doesn't exist.
     """
-    for folder in (MODELS / name, Path(name)):
+    models = models_folder()
+    for folder in (models / name, BUNDLED_MODELS / name, Path(name)):
         if exists(folder) and folder.is_dir():
             return folder
-    raise SentimentError(f"there is no run {name!r} in {MODELS}/, and no run folder {name!r}")
+    raise SentimentError(f"there is no run {name!r} in {models}/, and no run folder {name!r}")
 
 
 def exists(path: Path) -> bool:

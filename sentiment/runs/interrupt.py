@@ -4,8 +4,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
-from sentiment.console import error_line, open_null, print_to_stderr
+from sentiment.console import open_null, print_to_stderr, stop_at_once
 from sentiment.distribution import is_main_process
 
 
@@ -16,7 +17,7 @@ class InterruptHandler:
 
     Args:
         stop: called if Ctrl-C is pressed outside of ``fit``, before `KeyboardInterrupt` is raised;
-            returns the message to print.
+            returns its message.
 
     Attributes:
         is_training: set it while ``fit`` runs, which then has to look at ``is_interrupted``.
@@ -27,17 +28,26 @@ class InterruptHandler:
         self.is_training = False
         self.is_interrupted = False
         self._stop = stop
-        self._previous = None
+        self._previous: Any = None
+        self._stdout = sys.stdout
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._handle)
 
     def release(self):
-        """Give SIGINT back to its previous handler."""
+        """Give SIGINT back to its previous handler, and have the output printed again."""
+        self._restore_handler()
+        sys.stdout = self._stdout
+
+    def _restore_handler(self):
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
 
     def _handle(self, *_):
-        self.release()
+        is_script = self._previous is not signal.default_int_handler
+        self._restore_handler()
+        if is_script:
+            signal.signal(signal.SIGINT, stop_at_once)
         if not is_main_process():
             print_to_stderr(
                 "\nCtrl-C in the main process stops all. Press it again to stop at once."
@@ -47,7 +57,6 @@ class InterruptHandler:
         # A program that reads the output, such as tee, gets the same Ctrl-C and may have ended.
         sys.stdout = open_null()
         if not self.is_training:
-            print_to_stderr(f"\n{error_line(self._stop())}")
             # Keras would extend the text of an `Exception`.
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(self._stop())
         print_to_stderr("\nStopping after this step. Press Ctrl-C again to stop at once.")

@@ -11,10 +11,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
-from sentiment.runs import folder as folders
+from sentiment.paths import models_folder
 from sentiment.runs.atomic import hash_file, write_atomically
-from sentiment.runs.folder import HASHED_FILES, HISTORY, RECORD, VOCABULARY, find_run_folder
+from sentiment.runs.folder import (
+    HASHED_FILES,
+    HISTORY,
+    RECORD,
+    RESERVED_NAMES,
+    VOCABULARY,
+    find_run_folder,
+)
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
 OLD_NAMES = {"acc": "accuracy", "binary_accuracy": "accuracy"}  # as older Keras versions say
@@ -51,18 +59,21 @@ def find_runs(path: Path) -> list[Path]:
         return [path]
 
 
-def find_finished(name: str | None = None) -> tuple[Path, dict]:
+def find_finished(name: str | Path) -> tuple[Path, dict]:
     """Return the folder and the metadata of a finished run.
 
     Args:
-        name: its name in ``models/``, or the path of its folder; None for the run in ``models/``
-            with the highest validation accuracy.
+        name: its name in ``models/``, or the path of its folder; ``"newest"`` for the run in
+            ``models/`` that was started last; ``"best"`` for the one with the highest validation
+            accuracy among those whose words are known, so that they can read text.
 
     Raises:
         SentimentError: if there is no such run.
     """
-    if name is not None:
-        folder = find_run_folder(name)
+    if name not in RESERVED_NAMES:
+        folder = find_run_folder(str(name))
+        if folder.is_relative_to(Path.cwd()):
+            folder = folder.relative_to(Path.cwd())
         try:
             metadata = read_record(folder).metadata
             if not metadata:
@@ -71,16 +82,20 @@ def find_finished(name: str | None = None) -> tuple[Path, dict]:
             raise SentimentError(f"the run {folder} can't be read: {error}") from None
         return folder, metadata
     finished = {}
-    for folder in find_runs(folders.MODELS):
+    for folder in find_runs(models_folder()):
         with contextlib.suppress(ValueError):
-            if metadata := read_record(folder).metadata:
+            metadata = read_record(folder).metadata
+            if metadata and (name == "newest" or _knows_words(folder)):
                 finished[folder] = metadata
     if not finished:
         raise SentimentError(
-            f"there is no finished run in {folders.MODELS}/; train one first, with train_lstm.py"
+            f"there is no finished run in {models_folder()}/; train one first, with train_lstm.py"
         )
-    best = max(finished, key=lambda folder: finished[folder]["validation"]["accuracy"])
-    return best, finished[best]
+    if name == "newest":
+        chosen = max(finished, key=lambda folder: str(finished[folder].get("started")))
+    else:
+        chosen = max(finished, key=lambda folder: finished[folder]["validation"]["accuracy"])
+    return chosen, finished[chosen]
 
 
 def read_record(path: Path) -> RunRecord:
@@ -119,9 +134,12 @@ def read_record(path: Path) -> RunRecord:
 def write_history(path: Path, history: list[dict]):
     """Write a ``history.csv``, atomically."""
 
+    # What a user measures besides has columns of its own.
+    columns = dict.fromkeys([*HISTORY_COLUMNS, *history[0]])
+
     def write(temporary):
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS, extrasaction="ignore")
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(history)
 
@@ -137,6 +155,14 @@ def read_versions() -> dict[str, str]:
         backend: importlib.import_module(backend).__version__,
         "numpy": np.__version__,
     }
+
+
+def _knows_words(folder: Path) -> bool:
+    """Return whether a run's vocabulary has words; that of an ``.npz`` file may have none."""
+    try:
+        return (folder / VOCABULARY).read_bytes().count(b"\n") > len(SPECIAL_TOKENS)
+    except OSError:
+        return False
 
 
 def _check_metadata(metadata: dict):

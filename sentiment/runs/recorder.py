@@ -3,12 +3,18 @@
 import contextlib
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from sentiment.console import print_to_stderr, quiet_libraries, warn
+from sentiment.console import (
+    is_interactive,
+    print_to_stderr,
+    quiet_libraries,
+    show_in_notebook,
+    warn,
+)
 from sentiment.constants import Settings
 from sentiment.data.dataset import Dataset
 from sentiment.distribution import (
@@ -21,17 +27,15 @@ from sentiment.errors import SentimentError
 from sentiment.plots import draw_history
 from sentiment.runs import folder as folders
 from sentiment.runs import sanity_checks
-from sentiment.runs.atomic import hash_file, write_atomically, write_text
-from sentiment.runs.checkpoint import (
-    CONDITIONS,
-    read_checkpoint,
-    restore_checkpoint,
-    write_checkpoint,
-)
+from sentiment.runs.atomic import write_atomically, write_text
+from sentiment.runs.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from sentiment.runs.ema import EmaWeights
 from sentiment.runs.interrupt import InterruptHandler
-from sentiment.runs.record import read_versions, write_history
+from sentiment.runs.network import check_network
+from sentiment.runs.record import write_history
 from sentiment.runs.reproduction import compare_with, find_differences
+from sentiment.runs.state import format_epoch, format_summary, make_record, make_state
+from sentiment.runs.tensorboard import check_tensorboard, write_events
 
 # Where TensorFlow is installed, `fit` imports it on every backend. Here it is imported quietly.
 with quiet_libraries(), contextlib.suppress(ImportError):
@@ -51,7 +55,8 @@ class RunRecorder(keras.callbacks.Callback):
         script: path of the training script.
         settings: what `sentiment.constants.parse_constants` returned. ``NAME`` names the folder.
             With ``RESTORE_BEST_WEIGHTS`` the best epoch is that of the lowest validation loss,
-            otherwise it is the last one.
+            otherwise it is the last one. With ``PATIENCE`` training stops after that many epochs
+            without a lower validation loss.
         data: what the training reads.
 
     Attributes:
@@ -68,26 +73,7 @@ class RunRecorder(keras.callbacks.Callback):
         super().__init__()
         self.settings = settings
         self.data = data
-        self.state = {
-            "script": Path(script).name,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            # Read back from JSON, as those of a checkpoint are: a tuple becomes a list.
-            "constants": json.loads(json.dumps(settings.constants)),
-            "options": settings.options,
-            "evaluate_test": settings.evaluate_test,
-            "like": str(settings.like) if settings.like else None,
-            "data": {
-                "source": data.source,
-                "training": len(data.x_train),
-                "validation": len(data.x_validation),
-                "test": len(data.x_test),
-                "test_name": data.test_name,
-            },
-            "versions": read_versions(),
-            "sha256": {Path(script).name: hash_file(Path(script)), "data": data.fingerprint()},
-            "history": [],
-            "best": None,  # the row of the history whose weights are restored
-        }
+        self.state = make_state(script, settings, data)
         if differences := find_differences(broadcast(lambda: self.state), self.state):
             raise SentimentError(f"this process differs from the main process: {differences[0]}")
         self.folder = settings.resumed
@@ -98,27 +84,36 @@ class RunRecorder(keras.callbacks.Callback):
                     f"{self.folder} can only be resumed as it was started: {differences[0]}"
                 )
             self.state = started
-        self.initial_epoch = len(self.history)
+        self.initial_epoch = self._epochs if self._is_patience_exhausted() else len(self.history)
         self.device = describe_device()
         print(
             f"Reviews: {len(data.x_train):,} for training, {len(data.x_validation):,} for "
             f"validation, {len(data.x_test):,} for testing, from {data.source}"
         )
-        self._warn(sanity_checks.check_data(data) + sanity_checks.check_device(self.device))
+        warn(*sanity_checks.check_data(data), *sanity_checks.check_device(self.device))
         self.problems: list[str] = []
         self.best_weights: list | None = None
+        if settings.constants.get("TENSORBOARD"):
+            check_tensorboard()
         self.interrupt = InterruptHandler(self._stop)
+        settings.on_exit.callback(self.interrupt.release)
 
     @property
     def history(self) -> list[dict]:
         return self.state["history"]
 
     @property
+    def _epochs(self) -> int:
+        return self.settings.constants["EPOCHS"]
+
+    @property
     def best(self) -> dict | None:
         return self.state["best"]
 
     def on_train_begin(self, logs=None):
-        sanity_checks.check_vocabulary(self.model, self.data)
+        padding = self.settings.constants.get("PADDING", "post")
+        with without_distribution():
+            warn(*check_network(self.model, self.data, padding))
         self.model.optimizer.build(self.model.trainable_variables)
         self.ema = EmaWeights(self.model)
         if self.folder:
@@ -130,6 +125,9 @@ class RunRecorder(keras.callbacks.Callback):
         else:
             self.folder = broadcast(self._create_folder)
         print(f"Run folder: {self.folder}")
+        if not is_interactive():
+            keras.config.disable_interactive_logging()  # a log file needs no progress bar
+        self.first_loss: float | None = None
         self.interrupt.is_training = True
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -142,7 +140,9 @@ class RunRecorder(keras.callbacks.Callback):
         self._stop_if_interrupted()
 
     def on_train_batch_end(self, batch, logs=None):  # Keras may call it in another thread
-        self.problems += sanity_checks.check_loss(logs["loss"])
+        if self.first_loss is None:
+            self.first_loss = logs["loss"]
+        self.problems += sanity_checks.check_loss(logs["loss"], self.first_loss)
 
     def on_test_begin(self, logs=None):
         self.ema.swap_in()
@@ -155,8 +155,15 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._stop_if_diverged()
+        if not logs.keys() >= {"accuracy", "val_accuracy", "val_loss"}:
+            raise SentimentError(
+                "fit reports no accuracy of both sets; it needs validation_data=validation, and "
+                'compile needs weighted_metrics=["accuracy"]'
+            )
         seconds = round(time.perf_counter() - self.epoch_started, 2)
-        row = {"epoch": epoch + 1, **logs, "seconds": seconds}
+        # What else is measured may not be a number, such as a score of each class.
+        numbers = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
+        row = {"epoch": epoch + 1, **numbers, "seconds": seconds}
         if (
             self.best is None
             or not self.settings.constants["RESTORE_BEST_WEIGHTS"]
@@ -169,77 +176,83 @@ class RunRecorder(keras.callbacks.Callback):
         if is_main_process():
             write_history(self.folder / folders.HISTORY, self.history)
         self._write(folders.CHECKPOINT, self._save_checkpoint)
-        self._warn(sanity_checks.check_epoch(row))
+        if self.settings.constants.get("TENSORBOARD") and is_main_process():
+            write_events(self.folder, row)
+        if not is_interactive():
+            print(format_epoch(row, self._epochs), flush=True)  # a log shows it at once
+        warn(*sanity_checks.check_epoch(row, self.data.y_validation))
+        if self._is_patience_exhausted():
+            self.model.stop_training = True
 
     def on_train_end(self, logs=None):
         self.interrupt.is_training = False
         self._stop_if_interrupted()
         self.model.set_weights(self.best_weights)
 
-    def finish(self, test: dict | None):
+    def finish(self, test: dict | None) -> Path:
         """Write the plot and ``run.json``, and print a summary.
 
         Args:
             test: ``accuracy`` and ``loss`` of the restored weights on the test set; None if it was
                 not evaluated.
+
+        Returns:
+            The run folder.
+
+        Raises:
+            SentimentError: if ``fit`` was called without this callback.
         """
+        if not self.folder or not self.best_weights:
+            raise SentimentError("fit needs the recorder: callbacks=[recorder]")
         if not is_main_process():
-            return
-        assert self.folder and self.best_weights
+            return self.folder
+        if test:
+            test = {name: float(value) for name, value in test.items() if np.ndim(value) == 0}
         accuracy = "not evaluated"
         if test:
             accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         self._draw(f"{self.folder.name}: test accuracy {accuracy}")
-        record = self._make_record(test)
-        self.interrupt.release()
+        record = make_record(self.state, self.model, self.folder, self.device, test)
         write_text(self.folder / folders.RECORD, json.dumps(record, indent=2) + "\n")
         (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)
         folders.unlock_run_folder(self.folder, self.lock)
-        print(
-            f"\nTest accuracy      {accuracy}"
-            f"\nBest epoch         {record['best_epoch']} of {record['epochs']}"
-            f"\nRestored weights   epoch {record['restored_epoch']}, validation accuracy "
-            f"{record['validation']['accuracy']:.2%}"
-            f"\nSeconds per epoch  {record['seconds_per_epoch']:.1f} ({self.device})"
-            f"\nRun folder         {self.folder}"
-        )
+        print(format_summary(record, accuracy, self.folder))
         if self.state["like"]:
             state = {**self.state, "device": {"device": self.device}}
             print(compare_with(Path(self.state["like"]), state, self.history, self.best_weights))
+        show_in_notebook(self.folder / folders.PLOT)
+        return self.folder
 
-    def _make_record(self, test):
-        seconds = sum(row["seconds"] for row in self.history) / len(self.history)
-        hashes = {name: hash_file(self.folder / name) for name in folders.HASHED_FILES}
-        return {
-            **{key: self.state[key] for key in ("script", "started", *CONDITIONS)},
-            "sha256": {**self.state["sha256"], **hashes},
-            "device": self.device,
-            "parameters": self.model.count_params(),
-            "seconds_per_epoch": round(seconds, 2),
-            "epochs": len(self.history),
-            "best_epoch": min(self.history, key=lambda row: row["val_loss"])["epoch"],
-            "restored_epoch": self.best["epoch"],
-            "validation": {"accuracy": self.best["val_accuracy"], "loss": self.best["val_loss"]},
-            "test": test,
-        }
+    def _lock(self):
+        self.lock = folders.lock_run_folder(self.folder)
+        self.settings.on_exit.callback(self.lock.release)
 
     def _open_checkpoint(self):
-        self.lock = folders.lock_run_folder(self.folder)
+        self._lock()
         return read_checkpoint(self.folder)
 
     def _create_folder(self):
         self.folder = folders.create_run_folder(self.settings.constants["NAME"])
-        self.lock = folders.lock_run_folder(self.folder)
+        self._lock()
         vocabulary = "".join(f"{word}\n" for word in self.data.vocabulary)
         write_text(self.folder / folders.VOCABULARY, vocabulary)
         self._write(folders.CHECKPOINT, self._save_checkpoint)
         return self.folder
 
+    def _is_patience_exhausted(self) -> bool:
+        patience = self.settings.constants.get("PATIENCE", 0)
+        if not patience or not self.history:
+            return False
+        best_epoch = min(self.history, key=lambda row: row["val_loss"])["epoch"]
+        return len(self.history) - best_epoch >= patience
+
     def _stop_if_diverged(self):
         # Of several processes only the main one stops: the steps that it has begun need the others.
         if self.problems and is_main_process():
             self._save_unfinished()
-            print_to_stderr("")  # Keras' progress bar has not ended its line
+            (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)  # it would diverge again
+            if is_interactive():
+                print_to_stderr("")  # Keras' progress bar has not ended its line
             epoch = f"epoch {self.best['epoch']}" if self.best else "the last step"
             raise SentimentError(f"{self.problems[0]}; {self.folder} has the weights of {epoch}")
 
@@ -253,7 +266,7 @@ class RunRecorder(keras.callbacks.Callback):
             return "stopped before the training began"
         self._save_unfinished()
         return (
-            f"stopped after {len(self.history)} of {self.settings.constants['EPOCHS']} epochs; to "
+            f"stopped after {len(self.history)} of {self._epochs} epochs; to "
             f"continue: python {self.state['script']} --resume {self.folder.name}"
         )
 
@@ -264,10 +277,6 @@ class RunRecorder(keras.callbacks.Callback):
         elif self.interrupt.is_training:
             self.best_weights = self.model.get_weights()
             self._write(folders.MODEL, self._save_model)
-
-    def _warn(self, problems: list[str]):
-        for problem in problems:
-            warn(problem)
 
     def _draw(self, title):
         epoch = self.best["epoch"]

@@ -22,7 +22,9 @@ def find_differences(then: dict, now: dict) -> list[str]:
     for kind in (*CONDITIONS, "device"):
         for name, value in now.get(kind, {}).items():
             earlier = then.get(kind, {}).get(name)
-            if earlier != value:
+            # A constant that the script did not have then had no effect.
+            is_new = kind == "constants" and name not in then.get(kind, {})
+            if earlier != value and not is_new:
                 text = f"{name} was {earlier} and is {value}"
                 if kind == "sha256":
                     text = "the reviews have changed" if name == "data" else f"{name} has changed"

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
-from sentiment.errors import SentimentError
 
-CHANCE = 0.55  # accuracy that guessing may reach
-DIVERGED_LOSS = 3.0  # a network that guesses has a loss of 0.69
+MARGIN = 0.1  # share of the mistakes of a constant prediction that must be avoided
+DEVIATIONS = 2  # standard deviations by which guessing may be worse than a half
+DIVERGED = 2.3  # increase of the loss; a network that guesses has a loss of 0.69
 REVIEWS = 200_000  # reviews of a set that are checked, if there are more
 DUPLICATES = 0.1  # share of the validation reviews that may be training reviews
 
@@ -33,46 +34,40 @@ def check_device(device: str) -> list[str]:
     return [f"there is an NVIDIA GPU, but {keras.backend.backend()} doesn't see it"]
 
 
-def check_vocabulary(model: keras.Model, data: Dataset):
-    """Check that the Embedding layers of a model have a vector for each word id.
+def check_loss(loss: float, first_loss: float) -> list[str]:
+    """Report a loss that is NaN or diverges.
 
-    Raises:
-        SentimentError: if one of them has too few.
+    Args:
+        loss: the mean loss of the epoch so far.
+        first_loss: that of the first training step, which includes penalties on the weights.
     """
-    largest = max(
-        int(sequence.max())
-        for sequences in (data.x_train, data.x_validation, data.x_test)
-        for sequence in subsample(sequences, REVIEWS)
-    )
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Embedding) and layer.input_dim <= largest:
-            raise SentimentError(
-                f"the reviews have word ids up to {largest:,}, but the layer {layer.name} has "
-                f"input_dim={layer.input_dim:,}; set it to VOCABULARY_SIZE"
-            )
-
-
-def check_loss(loss: float) -> list[str]:
-    """Report a loss that is NaN or diverges."""
-    if loss <= DIVERGED_LOSS:
+    if loss <= first_loss + DIVERGED:
         return []
     return [f"the loss diverges ({loss:.3g}); try a lower LEARNING_RATE"]
 
 
-def check_epoch(row: dict) -> list[str]:
+def check_epoch(row: dict, labels: np.ndarray) -> list[str]:
     """Report an accuracy that is no better than chance.
 
     Args:
         row: the epoch's row of the history.
+        labels: those of the validation reviews, shape ``(reviews,)``.
     """
-    if row["val_accuracy"] < 1 - CHANCE:
+    accuracy, positive = row["val_accuracy"], float(np.mean(labels))
+    majority = max(positive, 1 - positive)
+    chance = majority + MARGIN * (1 - majority)
+    # Of few reviews, more than half may be wrong by chance.
+    by_chance = min(1 - chance, 0.5 - DEVIATIONS * 0.5 / len(labels) ** 0.5)
+    if accuracy < by_chance:
         return [
-            f"the validation accuracy is {row['val_accuracy']:.1%}, worse than guessing; "
+            f"the validation accuracy is {accuracy:.1%}, worse than guessing; "
             "are the labels of the validation reviews swapped?"
         ]
-    if max(row["accuracy"], row["val_accuracy"]) < CHANCE:
+    if max(row["accuracy"], accuracy) < chance:
+        label = "positive" if positive > 0.5 else "negative"
         return [
-            f"the validation accuracy is {row['val_accuracy']:.1%}, no better than guessing; "
-            "if more epochs don't help, try another LEARNING_RATE and check the labels"
+            f"the validation accuracy is {accuracy:.1%}, and always predicting {label} has "
+            f"{majority:.1%}; if more epochs don't help, try another LEARNING_RATE and check the "
+            "labels"
         ]
     return []

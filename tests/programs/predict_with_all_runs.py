@@ -8,12 +8,12 @@ import numpy as np
 
 from sentiment.data.imdb import read_package
 from sentiment.inference import load_predictor
-from sentiment.runs.folder import MODELS
+from sentiment.paths import models_folder
 from sentiment.runs.record import find_runs
 
 texts = read_package()[0][:200]
 probabilities = {}
-for folder in find_runs(MODELS):
+for folder in find_runs(models_folder()):
     predictor = load_predictor(folder.name)
-    probabilities[folder.name] = predictor.predict([predictor.encode(text) for text in texts])
+    probabilities[folder.name] = predictor.predict(texts)
 np.savez(sys.argv[1], **probabilities)

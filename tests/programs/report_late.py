@@ -3,7 +3,7 @@
 import os
 
 from sentiment.cli import run
-from sentiment.distribution import on_all_devices
+from sentiment.distribution import join_processes
 from sentiment.errors import SentimentError
 
 exit_at_once = os._exit
@@ -19,4 +19,4 @@ def main():
 
 
 os._exit = report_and_exit
-run(on_all_devices(main))
+run(lambda: join_processes(main))

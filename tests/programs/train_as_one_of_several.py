@@ -16,7 +16,7 @@ finish = RunRecorder.finish
 
 def save_and_finish(self, test):
     np.savez(f"weights_{distribution.process_index()}.npz", *self.model.get_weights())
-    finish(self, test)
+    return finish(self, test)
 
 
 RunRecorder.finish = save_and_finish

@@ -1,0 +1,203 @@
+"""Tables: CSV files with any delimiter and JSON lines, compressed or not, read row by row."""
+
+import codecs
+import contextlib
+import csv
+import gzip
+import io
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+TEXT_COLUMNS = ("review", "text", "sentence", "comment", "content", "body")
+LABEL_COLUMNS = ("sentiment", "label", "class", "polarity", "target", "rating", "stars", "score")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+TABLES = (".csv", ".tsv", *JSON_LINES)  # each of them may end in .gz, too
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+NO_DELIMITER = "\x1f"  # a character that does not occur in text
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what a byte becomes that is not in the file's encoding
+BYTES_CHECKED = 1_000
+
+
+@dataclass
+class Table:
+    """A table that is being read.
+
+    Attributes:
+        columns: the names of its columns; in JSON lines, the keys of the first object.
+        note: what the user should know about the delimiter, if it is not the usual one.
+        rows: the line number and the cells of each row.
+        position: returns how many bytes of the file have been read.
+        line: the number of the line that was read last.
+    """
+
+    columns: list[str]
+    note: str | None
+    rows: Iterator[tuple[int, list[str]]]
+    position: Callable[[], int]
+    line: int = 1
+
+    def find_column(self, name: str | None, usual_names: tuple[str, ...], remedy: str) -> str:
+        """Return the column with the given name, or else the first one with a usual name.
+
+        Raises:
+            ValueError: if there is none, with a text that ends in the remedy.
+        """
+        columns = ", ".join(self.columns)
+        if name is not None:
+            if name in self.columns:
+                return name
+            raise ValueError(f"it has no column {name!r}, only {columns}; {remedy}")
+        by_name = {column.lower(): column for column in reversed(self.columns)}
+        for usual_name in usual_names:
+            if usual_name in by_name:
+                return by_name[usual_name]
+        if len(self.columns) == 1:
+            return self.columns[0]
+        usual = " or ".join(usual_names)
+        raise ValueError(f"none of its columns {columns} is called {usual}; {remedy}")
+
+    def read(self, *columns: str) -> Iterator[tuple[str, ...]]:
+        """Yield the cells of each remaining row in these columns; one that is missing is empty.
+
+        Raises:
+            ValueError: for a line that is not a row, with its number.
+        """
+        places = [self.columns.index(column) for column in columns]
+        for line, row in self.rows:
+            self.line = line
+            yield tuple(row[place] if place < len(row) else "" for place in places)
+
+
+def find_suffix(path: str | Path) -> str:
+    """Return a path's suffix in lower case, without ``.gz``."""
+    return Path(str(path).lower().removesuffix(".gz")).suffix
+
+
+@contextlib.contextmanager
+def open_table(source: str | os.PathLike | int) -> Iterator[Table]:
+    """Open a table whose first row has the names of the columns.
+
+    Its encoding is that of `open_text`. The delimiter is the character that makes the most columns
+    of the first row.
+
+    Args:
+        source: its path, or the file descriptor of a CSV file.
+
+    Raises:
+        ValueError: if it is not a table.
+    """
+    with open_text(source, newline="") as (file, raw):  # the csv module handles line ends itself
+        suffix = ".csv" if isinstance(source, int) else find_suffix(os.fspath(source))
+        lines = enumerate(file, 1)
+        number, first = next(((n, line) for n, line in lines if line.strip()), (0, ""))
+        if not first:
+            raise ValueError("it is empty")
+        if suffix in JSON_LINES:
+            columns = list(_parse_json(number, first))
+            rows = _read_json(itertools.chain([(number, first)], lines), columns)
+            yield Table(columns, None, rows, raw.tell)
+        else:
+            delimiter = _find_delimiter(first, suffix)
+            following = itertools.chain([first], (line for _, line in lines))
+            csv.field_size_limit(2**31 - 1)
+            reader = csv.reader(following, delimiter=delimiter)
+            columns = [name.strip() for name in next(reader)]
+            is_usual = delimiter == "," or suffix == ".tsv" or len(columns) == 1
+            note = None if is_usual else f"the columns are separated by {DELIMITERS[delimiter]}"
+            yield Table(columns, note, _read_csv(reader, columns, number - 1), raw.tell)
+
+
+@contextlib.contextmanager
+def open_text(
+    source: str | os.PathLike | int, newline: str | None = None
+) -> Iterator[tuple[TextIO, BinaryIO]]:
+    """Open a text file by its path, which may end in ``.gz``, or by its file descriptor.
+
+    It is UTF-16 if a byte order mark says so, as Excel's "Unicode text" is; otherwise UTF-8. Bytes
+    that are not in this encoding become replacement characters.
+
+    Args:
+        source: the path or descriptor.
+        newline: as for `open`.
+
+    Yields:
+        The file as text, and the file as it is on disk, whose position shows the progress.
+
+    Raises:
+        ValueError: if it is not a text file, or if its compression is damaged.
+    """
+    try:
+        with open(source, "rb") as raw:  # noqa: PTH123, it may be a descriptor
+            is_compressed = not isinstance(source, int) and str(source).lower().endswith(".gz")
+            file = gzip.GzipFile(fileobj=raw) if is_compressed else raw
+            beginning = file.peek(BYTES_CHECKED)[:BYTES_CHECKED]
+            encoding = find_encoding(beginning)
+            if encoding != "utf-16" and b"\0" in beginning:
+                raise ValueError("it is not a text file; save it as CSV or text in UTF-8")
+            with io.TextIOWrapper(file, encoding, "replace", newline) as text:
+                yield text, raw
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise ValueError("it is not a complete .gz file") from None
+
+
+def find_encoding(beginning: bytes) -> str:
+    """Return the encoding of a text file, which its first bytes say."""
+    is_utf_16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if is_utf_16 else "utf-8-sig"
+
+
+def count(number: int, kind: str) -> str:
+    """Return a number with a noun, for example ``1 review`` or ``2 reviews``."""
+    return f"{number:,} {kind}" + ("" if number == 1 else "s")
+
+
+def describe_damaged(number: int) -> str:
+    """Return the note on texts with replacement characters."""
+    return f"{count(number, 'review')} with bytes that are not UTF-8"
+
+
+def _find_delimiter(header: str, suffix: str) -> str:
+    delimiters = "\t,;|" if suffix == ".tsv" else ",;\t|"
+    columns = [len(next(csv.reader([header], delimiter=delimiter))) for delimiter in delimiters]
+    # Where the header has one column, the commas in the rows belong to the text.
+    return delimiters[columns.index(max(columns))] if max(columns) > 1 else NO_DELIMITER
+
+
+def _read_csv(reader, columns, skipped):
+    for row in reader:
+        if any(cell.strip() for cell in row[len(columns) :]):
+            raise ValueError(
+                f"line {skipped + reader.line_num} has {count(len(row), 'cell')}, but the header "
+                f"has {len(columns)}; put quotes around a text that contains the delimiter"
+            )
+        if row:
+            yield skipped + reader.line_num, row
+
+
+def _read_json(lines, columns):
+    for number, line in lines:
+        if line.strip():
+            parsed = _parse_json(number, line)
+            yield number, [_to_text(parsed.get(column)) for column in columns]
+
+
+def _parse_json(number, line):
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(parsed := json.loads(line), dict):
+            return parsed
+    raise ValueError(
+        f"line {number} is not a JSON object; write each review as an object on a line of its own"
+    )
+
+
+def _to_text(value):
+    """Return a value of JSON as a cell of text."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,25 @@
+"""Where the runs and the cache are: in the project, or where environment variables say."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+BUNDLED_MODELS = PROJECT / "models"
+
+
+def models_folder() -> Path:
+    """Return the folder of all runs, ``models/`` in the project unless SENTIMENT_MODELS names one.
+
+    The path is relative if the folder is in the current directory.
+    """
+    return _shorten(os.environ.get("SENTIMENT_MODELS") or BUNDLED_MODELS)
+
+
+def cache_folder() -> Path:
+    """Return the folder of encoded reviews, ``cache/`` or what SENTIMENT_CACHE names, likewise."""
+    return _shorten(os.environ.get("SENTIMENT_CACHE") or PROJECT / "cache")
+
+
+def _shorten(path: str | Path) -> Path:
+    path = Path(path).absolute()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

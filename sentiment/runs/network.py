@@ -1,0 +1,119 @@
+"""What is checked and recorded of a network, which a user may have edited."""
+
+import inspect
+
+import keras
+import numpy as np
+
+from sentiment.data.dataset import Dataset
+from sentiment.data.sequences import subsample
+from sentiment.data.tokenizer import PADDING_ID, START_ID
+from sentiment.errors import SentimentError
+
+REVIEWS = 200_000  # reviews of a set whose ids are checked, if there are more
+OWN_PACKAGES = ("keras", "sentiment")
+PADDING_TOLERANCE = 1e-5  # float32 rounding changes a probability by less
+
+
+def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
+    """Check that a compiled network can be trained and saved.
+
+    Args:
+        model: the network.
+        data: what it will be trained on.
+        padding: how the reviews are padded, ``"post"`` or ``"pre"``.
+
+    Returns:
+        Warnings, a line each.
+
+    Raises:
+        SentimentError: if its output is not a probability for each review, if it has no vector for
+            a word id, or if it can't be copied through its config, as Keras saves it.
+    """
+    if model.output_shape != (None, 1):
+        shape = str(model.output_shape).replace("None", "batch", 1)
+        hint = ""
+        if isinstance(model.output_shape, tuple) and len(model.output_shape) > 2:
+            hint = "; set return_sequences=False in the last recurrent layer, or pool its states"
+        raise SentimentError(
+            f"the network's output has the shape {shape}; it must be (batch, 1), the probability "
+            f"that a review is positive{hint}"
+        )
+    _check_vocabulary(model, data)
+    foreign = {
+        type(layer).__name__
+        for layer in model._flatten_layers()
+        if type(layer).__module__.partition(".")[0] not in OWN_PACKAGES
+    }
+    remedy = f"move {' and '.join(sorted(foreign))} to sentiment/layers, as CONTRIBUTING.md says"
+    try:
+        type(model).from_config(model.get_config())
+    except Exception as error:  # a layer of a user's own can fail in any way
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        advice = f"; {remedy}" if foreign else ""
+        raise SentimentError(f"Keras can't save this network: {reason}{advice}") from None
+    problems = []
+    if foreign:
+        problems.append(f"predict.py can't load layers that the script defines; {remedy}")
+    if padding == "post" and _depends_on_padding(model):
+        problems.append(
+            "the network reads the padding, so the other reviews in a batch change its output; use "
+            'mask_zero=True and layers that support masks, or PADDING = "pre"'
+        )
+    return problems
+
+
+def describe_network(model: keras.Model) -> list[str]:
+    """Return a line per layer, such as ``LSTM(100)``, with arguments that differ from defaults."""
+    lines = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            lines += describe_network(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            lines.append(_describe_layer(layer))
+    return lines
+
+
+def _describe_layer(layer: keras.Layer) -> str:
+    config = layer.get_config()
+    arguments = []
+    for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
+        default, value = parameter.default, config.get(name, parameter.default)
+        if name in ("layer", "forward_layer") and isinstance(value, dict):  # of a wrapper
+            inner = getattr(layer, "forward_layer", None) or layer.layer
+            arguments.append(_describe_layer(inner))
+        elif value is default or (isinstance(value, list) and value == list(default or ())):
+            continue
+        elif isinstance(value, dict) and name.endswith(("regularizer", "constraint")):
+            numbers = ", ".join(map(str, value.get("config", {}).values()))
+            arguments.append(f"{name}={value.get('class_name')}({numbers})")
+        elif isinstance(value, bool | int | float | str) and value != default:
+            is_first = default is inspect.Parameter.empty
+            arguments.append(str(value) if is_first else f"{name}={value}")
+    return f"{type(layer).__name__}({', '.join(arguments)})"
+
+
+def _depends_on_padding(model: keras.Model) -> bool:
+    ids = np.array([[START_ID, *range(4, 12)]], dtype=np.int32)
+    longer = np.pad(ids, ((0, 0), (0, 8)), constant_values=PADDING_ID)
+    outputs = [keras.ops.convert_to_numpy(model(x, training=False)) for x in (ids, longer)]
+    tolerance = PADDING_TOLERANCE if model.compute_dtype == "float32" else np.inf
+    return bool(np.abs(outputs[0] - outputs[1]).max() > tolerance)
+
+
+def _check_vocabulary(model: keras.Model, data: Dataset):
+    largest = max(
+        int(sequence.max())
+        for sequences in (data.x_train, data.x_validation, data.x_test)
+        for sequence in subsample(sequences, REVIEWS)
+    )
+    embeddings = [
+        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
+    ]
+    # Another one may be of positions.
+    widest = max(embeddings, key=lambda layer: layer.input_dim, default=None)
+    if widest is not None and widest.input_dim <= largest:
+        raise SentimentError(
+            f"the reviews have word ids up to {largest:,}, but the layer {widest.name} has "
+            f"input_dim={widest.input_dim:,}; set it to VOCABULARY_SIZE"
+        )

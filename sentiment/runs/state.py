@@ -1,0 +1,107 @@
+"""What a training is and becomes: its state while it runs, its record, and how both are printed."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+
+from sentiment.constants import Settings
+from sentiment.data.dataset import Dataset
+from sentiment.data.word_vectors import WORD_VECTORS
+from sentiment.runs.atomic import hash_file
+from sentiment.runs.checkpoint import CONDITIONS
+from sentiment.runs.folder import HASHED_FILES
+from sentiment.runs.network import describe_network
+from sentiment.runs.record import read_versions
+
+
+def make_state(script: str, settings: Settings, data: Dataset) -> dict:
+    """Return the state of a training that begins; a checkpoint holds it as JSON.
+
+    Args:
+        script: path of the training script.
+        settings: what the training is started with.
+        data: what it reads.
+
+    Raises:
+        OSError: if a file of word vectors can't be read.
+    """
+    hashes = {Path(script).name: hash_file(Path(script)), "data": data.fingerprint()}
+    word_vectors = settings.constants.get("WORD_VECTORS", "none")
+    if word_vectors not in WORD_VECTORS:
+        hashes["word_vectors"] = hash_file(Path(word_vectors))
+    return {
+        "script": Path(script).name,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        # Read back from JSON, as those of a checkpoint are: a tuple becomes a list.
+        "constants": json.loads(json.dumps(settings.constants)),
+        "options": settings.options,
+        "evaluate_test": settings.evaluate_test,
+        "like": str(settings.like.absolute()) if settings.like else None,
+        "data": {
+            "source": data.source,
+            "training": len(data.x_train),
+            "validation": len(data.x_validation),
+            "test": len(data.x_test),
+            "test_name": data.test_name,
+        },
+        "versions": read_versions(),
+        "sha256": hashes,
+        "history": [],
+        "best": None,  # the row of the history whose weights are restored
+    }
+
+
+def make_record(
+    state: dict, model: keras.Model, folder: Path, device: str, test: dict | None
+) -> dict:
+    """Return what ``run.json`` holds of a training that has ended.
+
+    Args:
+        state: its state.
+        model: the network.
+        folder: the run folder.
+        device: the name of the device.
+        test: accuracy and loss on the test set, if it was evaluated.
+    """
+    history, best = state["history"], state["best"]
+    seconds = sum(row["seconds"] for row in history) / len(history)
+    hashes = {name: hash_file(folder / name) for name in HASHED_FILES}
+    return {
+        **{key: state[key] for key in ("script", "started", *CONDITIONS)},
+        "sha256": {**state["sha256"], **hashes},
+        "device": device,
+        "network": describe_network(model),
+        "parameters": model.count_params(),
+        "seconds_per_epoch": round(seconds, 2),
+        "epochs": len(history),
+        "best_epoch": min(history, key=lambda row: row["val_loss"])["epoch"],
+        "restored_epoch": best["epoch"],
+        "validation": {"accuracy": best["val_accuracy"], "loss": best["val_loss"]},
+        "test": test,
+    }
+
+
+def format_epoch(row: dict, epochs: int) -> str:
+    """Return the line of an epoch, where there is no progress bar."""
+    return (
+        f"Epoch {row['epoch']} of {epochs}: accuracy {row['accuracy']:.2%}, "
+        f"loss {row['loss']:.4f}, val_accuracy {row['val_accuracy']:.2%}, "
+        f"val_loss {row['val_loss']:.4f}, {row['seconds']:.1f} s"
+    )
+
+
+def format_summary(record: dict, test_accuracy: str, folder: Path) -> str:
+    """Return the lines that are printed at the end of a training."""
+    epochs = f"{record['epochs']}"
+    if record["epochs"] < record["constants"]["EPOCHS"]:
+        epochs += f" (stopped early, PATIENCE is {record['constants']['PATIENCE']})"
+    return (
+        f"\nTest accuracy      {test_accuracy}"
+        f"\nBest epoch         {record['best_epoch']} of {epochs}"
+        f"\nSaved weights      epoch {record['restored_epoch']}, validation accuracy "
+        f"{record['validation']['accuracy']:.2%}"
+        f"\nSeconds per epoch  {record['seconds_per_epoch']:.1f} ({record['device']})"
+        f"\nRun folder         {folder}"
+    )

