@@ -53,7 +53,7 @@ def main():
         if not importlib.util.find_spec(package):
             raise SentimentError(f"{package} is missing: pip install -r requirements/export.txt")
     predictor = load_with_stock_lstm(arguments.run or DEFAULT_RUN)
-    hint = "" if arguments.run else " (the default; choose with NAME, newest or best)"
+    hint = "" if arguments.run else " (default; others: NAME, newest or best)"
     print(f"Run: {strip_control_characters(predictor.describe())}{hint}")
     output = arguments.output or predictor.folder / FILES[arguments.format]
     if output.exists():

@@ -8,7 +8,6 @@ Runs that differ only in their seed are shown as one, with mean and standard dev
 """
 
 import dataclasses
-import difflib
 import shutil
 import statistics
 import sys
@@ -26,7 +25,7 @@ from rich.text import Text
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import strip_control_characters
 from sentiment.errors import SentimentError
-from sentiment.paths import BUNDLED_MODELS, models_folder
+from sentiment.paths import models_folder
 from sentiment.plots import LEGEND_CHARACTERS, draw_comparison
 from sentiment.runs.atomic import write_atomically
 from sentiment.runs.comparison import Group, describe_differences, group_runs, mark_incomparable
@@ -130,24 +129,10 @@ def find(argument: str) -> Path:
     """Return the path of a file, a folder, or a run in ``models/``.
 
     Raises:
-        SentimentError: if there is none, with the closest name.
+        SentimentError: if there is none.
     """
     path = Path(argument)
-    if exists(path):
-        return path
-    try:
-        return find_run_folder(argument)
-    except SentimentError as error:
-        names = {
-            str(known) if folder == path.parent else known.name
-            for folder in (models_folder(), BUNDLED_MODELS, path.parent)
-            if exists(folder)
-            for known in folder.glob("*")
-            if known.is_dir() or known.suffix in (".csv", ".json")
-        }
-        close = difflib.get_close_matches(argument, sorted(names), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise SentimentError(f"{error}{hint}") from None
+    return path if exists(path) else find_run_folder(argument)
 
 
 def label(group: Group, has_one_network: bool) -> str:

@@ -54,12 +54,13 @@ def main():
     parser = ArgumentParser(prog="predict.py", description=__doc__.partition("\n")[0])
     parser.add_argument("reviews", nargs="*", help="the reviews")
     parser.add_argument(
-        "--file", help=f"a text file, one review per line; a {', '.join(TABLES)}; - for stdin"
+        "--file",
+        help=f"a text file with one review per line, a table ({', '.join(TABLES)}), or - for stdin",
     )
-    parser.add_argument("--column", help="the column of the table with the reviews")
+    parser.add_argument("--column", help="the column of reviews in a table")
     parser.add_argument("--run", help="a run in models/, a run folder, newest or best")
     parser.add_argument(
-        "--format", choices=("text", "csv", "json"), default="text", help="of the output"
+        "--format", choices=("text", "csv", "json"), default="text", help="output format"
     )
     parser.add_argument("--explain", action="store_true", help="show the effect of each word")
     parser.add_argument("--output", type=Path, help="plot the explanation to .png, .svg or .pdf")
@@ -86,12 +87,10 @@ def main():
     reviews = iter(arguments.reviews or read_reviews(source, arguments.column))
     first = next(reviews, None)
     if first is None:
-        raise SentimentError(
-            f"there is no review in {'standard input' if source == '-' else source}"
-        )
+        raise SentimentError(f"{'standard input' if source == '-' else source} contains no reviews")
     reviews = itertools.chain([first], reviews)
     predictor = load_predictor(arguments.run or DEFAULT_RUN)
-    hint = "" if arguments.run else " (the default; choose with --run NAME, newest or best)"
+    hint = "" if arguments.run else " (default; others: --run NAME, newest or best)"
     print(f"Run: {strip_control_characters(predictor.describe())}{hint}", file=sys.stderr)
     try:
         if arguments.explain:
@@ -198,7 +197,7 @@ def explain(review: str, predictor: Predictor, output: Path | None):
     """Print a review with the probability after each word, and plot it if asked to."""
     words, probabilities, changes = predictor.explain(review)
     if not words:
-        raise SentimentError("there is no word in this review")
+        raise SentimentError("the review contains no words")
     if len(words) < len(split_as_spelled(review)):
         print(f"The network reads the last {len(words):,} words:\n")
     words = [strip_control_characters(word) for word in words]

@@ -22,13 +22,13 @@ from sentiment.script import training_script
 # Data
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
 VOCABULARY_SIZE = 10_000  # number of word ids; rarer words are out of vocabulary
-MAXIMUM_TOKENS = 500  # tokens per review; of a longer one, the last ones are kept
+MAXIMUM_TOKENS = 500  # tokens per review; longer reviews keep their last tokens
 PADDING = "post"  # "post": to the longest in a batch, masked; "pre": to MAXIMUM_TOKENS, unmasked
 BATCH_SIZE = 64  # reviews per training step
 
 # Model
 EMBEDDING_SIZE = 32  # embedding dimension
-WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe text file
+WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe file
 DROPOUT_AFTER_EMBEDDING = 0.4  # dropout rate
 FILTERS = 32  # number of filters of the convolution
 KERNEL_SIZE = 3  # width of a filter in tokens
@@ -39,12 +39,12 @@ DROPOUT_AFTER_LSTM = 0.2  # dropout rate
 
 # Training
 NAME = "cnn_lstm"  # run folder in models/; if it exists, a number is added
-SEED = 1  # random seed; on the same CPU it gives the same weights again
+SEED = 1  # random seed; the same seed gives the same weights on the same CPU
 LEARNING_RATE = 0.002  # learning rate of Adam
-LEARNING_RATE_SCHEDULE = "constant"  # "cosine": falls to 0; "cosine_with_warmup": rises first
+LEARNING_RATE_SCHEDULE = "constant"  # or "cosine": decays to 0; "cosine_with_warmup"
 PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are faster on GPUs
 EPOCHS = 3  # passes over the training set
-PATIENCE = 0  # epochs without a lower validation loss after which training stops; 0: never
+PATIENCE = 0  # early stopping: epochs without a lower validation loss; 0: off
 RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest validation loss
 TENSORBOARD = False  # write event files for TensorBoard into the run folder
 
@@ -80,7 +80,7 @@ def main(settings):
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),
         loss="binary_crossentropy",
-        weighted_metrics=["accuracy"],  # several devices may share a batch, with weights
+        weighted_metrics=["accuracy"],  # weighted: devices that share a batch use sample weights
     )
     model.fit(
         train,
@@ -95,4 +95,4 @@ def main(settings):
 
 
 if __name__ == "__main__":
-    run(main)  # errors are one line
+    run(main)  # prints errors as one line, without a traceback

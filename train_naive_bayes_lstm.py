@@ -30,14 +30,14 @@ from sentiment.script import training_script
 # Data
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
 VOCABULARY_SIZE = 30_000  # number of word ids; rarer words are out of vocabulary
-MAXIMUM_TOKENS = 500  # tokens per review; of a longer one, the last ones are kept
+MAXIMUM_TOKENS = 500  # tokens per review; longer reviews keep their last tokens
 PADDING = "post"  # "post": to the longest in a batch, masked; "pre": to MAXIMUM_TOKENS, unmasked
 BATCH_SIZE = 64  # reviews per training step
 
 # Model
 NAIVE_BAYES_TERMS = 200_000  # number of words and bigrams, the most frequent ones
 EMBEDDING_SIZE = 64  # embedding dimension
-WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe text file
+WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe file
 DROPOUT_AFTER_EMBEDDING = 0.4  # dropout rate
 FILTERS = 64  # number of filters of the convolution
 KERNEL_SIZE = 3  # width of a filter in tokens
@@ -48,14 +48,14 @@ DROPOUT_AFTER_LSTM = 0.3  # dropout rate
 
 # Training
 NAME = "naive_bayes_lstm"  # run folder in models/; if it exists, a number is added
-SEED = 1  # random seed; on the same CPU it gives the same weights again
+SEED = 1  # random seed; the same seed gives the same weights on the same CPU
 LEARNING_RATE = 0.002  # learning rate of Adam
-LEARNING_RATE_SCHEDULE = "constant"  # "cosine": falls to 0; "cosine_with_warmup": rises first
+LEARNING_RATE_SCHEDULE = "constant"  # or "cosine": decays to 0; "cosine_with_warmup"
 EPSILON = 1e-5  # epsilon of Adam; a larger one damps the updates for rare words
 EMA_MOMENTUM = 0.98  # momentum of the moving average of the weights; 0: no average
 PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are faster on GPUs
 EPOCHS = 3  # passes over the training set
-PATIENCE = 0  # epochs without a lower validation loss after which training stops; 0: never
+PATIENCE = 0  # early stopping: epochs without a lower validation loss; 0: off
 RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest validation loss
 TENSORBOARD = False  # write event files for TensorBoard into the run folder
 
@@ -97,7 +97,7 @@ def main(settings):
             learning_rate, epsilon=EPSILON, use_ema=EMA_MOMENTUM > 0, ema_momentum=EMA_MOMENTUM
         ),
         loss="binary_crossentropy",
-        weighted_metrics=["accuracy"],  # several devices may share a batch, with weights
+        weighted_metrics=["accuracy"],  # weighted: devices that share a batch use sample weights
     )
     model.fit(
         train,
@@ -112,4 +112,4 @@ def main(settings):
 
 
 if __name__ == "__main__":
-    run(main)  # errors are one line
+    run(main)  # prints errors as one line, without a traceback

@@ -179,7 +179,7 @@ def _parse_literal(text: str):
     try:
         return ast.literal_eval(text)
     except Exception:  # it raises many kinds
-        raise argparse.ArgumentTypeError(f"{text!r} is not a literal of Python") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a Python literal") from None
 
 
 def _parse_seeds(text: str) -> list[int]:
@@ -193,7 +193,7 @@ def _parse_seeds(text: str) -> list[int]:
 
 def _check_names(recorded: dict, constants: dict, name: str, script: str):
     if unknown := [key for key in recorded if key not in constants]:
-        raise SentimentError(f"{name} sets {', '.join(unknown)}, which {script} doesn't have")
+        raise SentimentError(f"{name} sets {', '.join(unknown)}, but {script} has no such constant")
 
 
 def _is_literal(value) -> bool:
@@ -257,8 +257,8 @@ def _find_problem(name: str, value) -> str | None:
         expected = "a number greater than 0"
     elif name in FRACTIONS:
         is_valid = is_number and 0 <= value < 1
-        expected = "a number from 0 to less than 1"
+        expected = "a number of at least 0 and less than 1"
     else:
         is_valid = _is_literal(value)
-        expected = "a number, a text, a list or a dictionary"
+        expected = "a number, a string, a list or a dictionary"
     return None if is_valid else expected

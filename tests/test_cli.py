@@ -75,7 +75,7 @@ def test_wrong_usage_is_status_2(arguments):
     ("given", "meant"),
     [("--lstm_units", "--lstm-units"), ("--epoch", "--epochs"), ("--epoch=3", "--epochs")],
 )
-def test_a_misspelt_option_is_recognized(given, meant):
+def test_a_misspelled_option_is_recognized(given, meant):
     parser = ArgumentParser(prog="x.py", allow_abbrev=False)
     parser.add_argument("--lstm-units", type=int)
     parser.add_argument("--epochs", type=int)

@@ -154,7 +154,7 @@ def test_no_word_vectors_leave_the_random_ones():
         (b"the 1 2 nan\n", WORDS, "line 1"),
         (b"the 1 2 3\nfilm 4 5\n", WORDS, "line 2|2 dimensions"),
         (b"\x00\xff\xfe", WORDS, "dimensions"),
-        (b"the 1 2 3\n", SPECIAL_TOKENS, "not known"),
+        (b"the 1 2 3\n", SPECIAL_TOKENS, "no word index"),
         (None, WORDS, "No such file"),
     ],
 )

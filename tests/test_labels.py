@@ -46,7 +46,7 @@ def test_star_ratings(write, capsys, spelled):
 def test_skipped_labels_are_counted_each(write, capsys):
     labels = ["good", "bad", "good", "bad", "unsure", ""]
     read_files(f"{write(labels)}?positive=Good&negative=bad")
-    assert re.search(r"20 reviews.*unsure \(10\).*none \(10\)", capsys.readouterr().out)
+    assert re.search(r"20 reviews.*unsure \(10\).*empty \(10\)", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

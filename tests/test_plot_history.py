@@ -184,7 +184,7 @@ def test_histories_without_loss_or_with_ragged_rows(plot, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_misspelt_run_is_an_error_that_suggests_the_name(make_run, tmp_path):
+def test_a_misspelled_run_is_an_error_that_suggests_the_name(make_run, tmp_path):
     make_run("lstm_wide")
     make_run("other", 0.5)
     done = run_script(PROJECT / "plot_history.py", "other", "lstm_wdie", folder=tmp_path)

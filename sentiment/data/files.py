@@ -70,8 +70,8 @@ def read_files(source: str) -> LabeledReviews:
             reviews = read_npz(path)
         else:
             raise ValueError(
-                "it is not a folder, nor a .csv, .tsv, .jsonl, .json or .npz file; "
-                "save another table as CSV"
+                "it is not a folder, a table (.csv, .tsv, .jsonl, .ndjson, .json, also .gz) or an "
+                ".npz file; save another table as CSV"
             )
         if reviews.empty:
             notes.append(f"{count(reviews.empty, 'empty review')} left out")
@@ -175,7 +175,7 @@ def _parse_options(text: str) -> dict[str, str]:
     """
     options = dict(part.partition("=")[::2] for part in text.split("&") if part)
     if unknown := set(options) - set(OPTIONS):
-        raise ValueError(f"unknown key {min(unknown)!r} after ?; use {', '.join(OPTIONS)}")
+        raise ValueError(f"unknown option {min(unknown)!r} after ?; use {', '.join(OPTIONS)}")
     return options
 
 
@@ -192,10 +192,12 @@ def _explain_labels(
                     f'another one, as in --data "{path}?label=mood", or list labels, as in '
                     f'--data "{path}?positive=4,5&negative=1,2"'
                 )
+    if not any(labels.counts):
+        return f'column {column} has no labels; name another one, as in --data "{path}?label=mood"'
     columns = [f"{key}={options[key]}&" for key in ("text", "label") if key in options]
     return (
-        f"{labels.list_found(column)}; say which are positive and which are negative, the others "
-        "are skipped, for example: "
+        f"{labels.list_found(column)}; specify the positive and the negative labels (others are "
+        "skipped), for example: "
         f'--data "{path}?{"".join(columns)}{labels.suggest()}"'
     )
 

@@ -71,11 +71,11 @@ class Labels:
         notes = []
         if self.inferred is not None:
             opposite = ("negative", "positive")[self.values[self.inferred]]
-            notes.append(f"the label {self.inferred!r} is {opposite}, as the only other one")
+            notes.append(f"the label {self.inferred!r} is {opposite}: it is the only other label")
         skipped = {label: n for label, n in self.counts.items() if label not in self.values}
         if skipped:
             shown = [
-                f"{label or 'none'} ({n:,})"
+                f"{label or 'empty'} ({n:,})"
                 for label, n in sorted(skipped.items(), key=lambda item: -item[1])[:CLASSES_SHOWN]
             ]
             shown += ["…"] * (len(skipped) > len(shown))

@@ -52,15 +52,15 @@ class Table:
         if name is not None:
             if name in self.columns:
                 return name
-            raise ValueError(f"it has no column {name!r}, only {columns}; {remedy}")
+            raise ValueError(f"there is no column {name!r}; the columns are {columns}; {remedy}")
         by_name = {column.lower(): column for column in reversed(self.columns)}
         for usual_name in usual_names:
             if usual_name in by_name:
                 return by_name[usual_name]
         if len(self.columns) == 1:
             return self.columns[0]
-        usual = " or ".join(usual_names)
-        raise ValueError(f"none of its columns {columns} is called {usual}; {remedy}")
+        usual = ", ".join(usual_names)
+        raise ValueError(f"none of the columns {columns} is called {usual}; {remedy}")
 
     def read(self, *columns: str) -> Iterator[tuple[str, ...]]:
         """Yield the cells of each remaining row in these columns; one that is missing is empty.

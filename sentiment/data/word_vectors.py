@@ -32,7 +32,8 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
     ids = {word: i for i, word in enumerate(vocabulary) if i >= len(SPECIAL_TOKENS)}
     if not ids:
         raise SentimentError(
-            "the words of the reviews are not known, so WORD_VECTORS must be ppmi or none"
+            "the data set has no word index, so it can't use pretrained word vectors; set "
+            "WORD_VECTORS to ppmi or none"
         )
     found: dict[int, np.ndarray] = {}
     exact = set()
@@ -59,8 +60,8 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
         reason = getattr(error, "strerror", None) or error
         raise SentimentError(f"the word vectors in {path} can't be used: {reason}") from None
     print(
-        f"{path.name} has vectors of {len(found):,} of the {len(ids):,} words "
-        f"({len(found) / len(ids):.1%})"
+        f"{path.name} has vectors for {len(found):,} of the {len(ids):,} words "
+        f"in the vocabulary ({len(found) / len(ids):.1%})"
     )
     return found
 

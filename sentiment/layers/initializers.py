@@ -175,4 +175,4 @@ def _report(what: str, layers: list, model: keras.Model, constant: str):
     # The cell of an LSTM layer is called by the layer's name.
     paths = [layer.path.removeprefix(f"{model.name}/") for layer in layers]
     names = ", ".join(path.removesuffix("/lstm_cell") for path in paths)
-    print(f"{what}: {names or f'the network has no such layer, so {constant} has no effect'}")
+    print(f"{what}: {names or f'no layer found, {constant} has no effect'}")

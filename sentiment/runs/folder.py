@@ -1,6 +1,7 @@
 """The run folder: where it is, the names of its files, and its lock."""
 
 import contextlib
+import difflib
 import itertools
 from pathlib import Path
 
@@ -42,13 +43,18 @@ def find_run_folder(name: str) -> Path:
     """Return the folder of a run, by its name in ``models/``, that of a bundled one, or its path.
 
     Raises:
-        SentimentError: if it doesn't exist.
+        SentimentError: if it doesn't exist, with the closest name that does.
     """
     models = models_folder()
     for folder in (models / name, BUNDLED_MODELS / name, Path(name)):
         if exists(folder) and folder.is_dir():
             return folder
-    raise SentimentError(f"there is no run {name!r} in {models}/, and no run folder {name!r}")
+    parents = (models, BUNDLED_MODELS, Path(name).parent)
+    found = {path for parent in parents if exists(parent) for path in parent.glob("*")}
+    names = {path.name for path in found} | {str(path) for path in found}
+    close = difflib.get_close_matches(name, sorted(names), n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise SentimentError(f"there is no run {name!r} in {models}/, and no run folder {name!r}{hint}")
 
 
 def exists(path: Path) -> bool:

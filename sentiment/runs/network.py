@@ -34,7 +34,7 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         shape = str(model.output_shape).replace("None", "batch", 1)
         hint = ""
         if isinstance(model.output_shape, tuple) and len(model.output_shape) > 2:
-            hint = "; set return_sequences=False in the last recurrent layer, or pool its states"
+            hint = "; the last recurrent layer must not have return_sequences=True"
         raise SentimentError(
             f"the network's output has the shape {shape}; it must be (batch, 1), the probability "
             f"that a review is positive{hint}"
@@ -54,11 +54,11 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         raise SentimentError(f"Keras can't save this network: {reason}{advice}") from None
     problems = []
     if foreign:
-        problems.append(f"predict.py can't load layers that the script defines; {remedy}")
+        problems.append(f"predict.py can't load layers from outside this project; {remedy}")
     if padding == "post" and _depends_on_padding(model):
         problems.append(
-            "the network reads the padding, so the other reviews in a batch change its output; use "
-            'mask_zero=True and layers that support masks, or PADDING = "pre"'
+            "the network doesn't mask the padding, so its output depends on the other reviews in a "
+            'batch; use mask_zero=True and layers that support masks, or PADDING = "pre"'
         )
     return problems
 

@@ -157,8 +157,8 @@ class RunRecorder(keras.callbacks.Callback):
         self._stop_if_diverged()
         if not logs.keys() >= {"accuracy", "val_accuracy", "val_loss"}:
             raise SentimentError(
-                "fit reports no accuracy of both sets; it needs validation_data=validation, and "
-                'compile needs weighted_metrics=["accuracy"]'
+                "training or validation accuracy is missing: pass validation_data=validation to "
+                'fit and weighted_metrics=["accuracy"] to compile'
             )
         seconds = round(time.perf_counter() - self.epoch_started, 2)
         # What else is measured may not be a number, such as a score of each class.
