@@ -77,7 +77,7 @@ def main():
         parser.error("--explain takes one review and prints text")
     if arguments.output and not arguments.explain:
         parser.error("--output needs --explain")
-    if arguments.output and arguments.output.suffix not in IMAGE_FORMATS:
+    if arguments.output and arguments.output.suffix.lower() not in IMAGE_FORMATS:
         parser.error(f"--output must end in {', '.join(IMAGE_FORMATS)}, not {arguments.output}")
     is_closed = sys.stdin is None or (not arguments.file and sys.stdin.isatty())
     if not arguments.reviews and arguments.file in (None, "-") and is_closed:

@@ -60,7 +60,8 @@ def describe_runs(project: Path, name: str) -> list[str]:
     """Return parameters, validation and test accuracy of a network's recorded runs."""
     runs = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in project.glob(f"benchmarks/networks/{name}*/run.json")
+        for path in project.glob("benchmarks/networks/*/run.json")
+        if re.fullmatch(rf"{name}(-\d+)?", path.parent.name)
     ]
     cells = [f"{runs[0]['parameters']:,}" if runs else "missing"]
     for split in ("validation", "test"):
@@ -86,7 +87,7 @@ def main():
             environment = {"PYTHONPATH": str(PROJECT), "SENTIMENT_MODELS": str(RUNS)}
             command = [sys.executable, str(script), *options]
             subprocess.run(command, env={**os.environ, **environment}, check=True)
-        for path in RUNS.glob(f"{name}*/*"):
+        for path in RUNS.glob("*/*"):
             if path.name not in RECORDED:
                 path.unlink()
 

@@ -35,7 +35,8 @@ def _stop_on_ctrl_c():
     """
     script = getattr(sys.modules["__main__"], "__file__", None)
     is_ours = script is not None and Path(script).resolve().parent == PROJECT
-    if is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    is_session = sys.flags.interactive or "IPython" in sys.modules  # such as %run of a script
+    if is_ours and not is_session and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop_at_once)
 
 

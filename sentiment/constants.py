@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiment.cli import ArgumentParser
+from sentiment.console import is_interactive
 from sentiment.data.dataset import SOURCES
 from sentiment.data.word_vectors import WORD_VECTORS
 from sentiment.distribution import broadcast
@@ -46,7 +47,9 @@ WHOLE_NUMBERS = {
 }
 POSITIVE_NUMBERS = ("LEARNING_RATE", "EPSILON")
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+RESERVED = ("RESUME", "LIKE", "SEEDS", "TEST", "HELP")  # options that are no constants
 FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "EMA_MOMENTUM")
+CHECKED = {*CHOICES, *WHOLE_NUMBERS, *POSITIVE_NUMBERS, *FRACTIONS, "DATA", "NAME", "WORD_VECTORS"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Settings:
     seeds: list[int]
     on_exit: ExitStack = field(default_factory=ExitStack)
 
+    @property
+    def verbose(self) -> str | int:
+        """What Keras takes as ``verbose``: a log file needs no progress bar."""
+        return "auto" if is_interactive() else 0
+
 
 def parse_constants(script: dict, arguments: list[str] | None = None) -> Settings:
     """Set a script's constants to the values given on its command line.
@@ -90,7 +98,13 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     """
     file = Path(script["__file__"])
     comments = _read_comments(file)
-    constants = {name: script[name] for name in comments if _is_literal(script[name])}
+    constants = {
+        name: script[name]
+        for name in comments
+        if name in script and (name in CHECKED or _is_literal(script[name]))
+    }
+    if taken := [name for name in constants if name in RESERVED]:
+        raise SentimentError(f"the constant {taken[0]} needs another name, it is an option", 2)
     parser = _make_parser(script, {name: comments[name] for name in constants})
     options = vars(parser.parse_args(arguments))
     resume, like = options.pop("resume", None), options.pop("like", None)
@@ -113,10 +127,10 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         if problem := _find_problem(name, value):
             parser.error(f"{_option(name)} must be {problem}, not {value!r}")
     for name, value in constants.items():
+        if json.loads(json.dumps(script[name])) == value:
+            constants[name] = script[name]  # not a list for a tuple, nor text for a number as key
         if name in (*FRACTIONS, *POSITIVE_NUMBERS):
             constants[name] = float(value)  # Keras refuses a whole number as learning rate
-        if isinstance(script[name], tuple):
-            constants[name] = tuple(value)  # JSON has lists only
     script.update(constants)
     return Settings(constants, options, resumed, repeated, evaluate_test, seeds)
 
@@ -240,6 +254,7 @@ def _find_problem(name: str, value) -> str | None:
     elif name == "WORD_VECTORS":
         is_text = isinstance(value, str)
         is_valid = is_text and (value in WORD_VECTORS or exists(Path(value)))
+        is_valid = is_valid and not Path(value).is_dir()
         expected = f"one of {', '.join(WORD_VECTORS)}, or an existing GloVe or word2vec text file"
     elif name == "NAME":
         is_valid = isinstance(value, str) and bool(re.fullmatch(FOLDER_NAME, value))

@@ -183,6 +183,8 @@ def _read_variables():
         problem = f"{VARIABLES[1]} must be the number of processes, not {processes!r}"
     elif not (index.isdecimal() and int(index) < int(processes)):
         problem = f"{VARIABLES[2]} must be from 0 to {int(processes) - 1}, not {index!r}"
+    elif os.name == "nt":
+        problem = "several processes need Linux or macOS"
     else:
         return address, int(processes), int(index)
     raise SentimentError(problem, status=2)

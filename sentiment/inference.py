@@ -97,7 +97,7 @@ class Predictor:
         )
         # Unless it is truncated, the first id is the start token.
         before = 0.5 if len(words) == len(sequence) else probabilities[0]
-        probabilities = probabilities[-len(words) :]
+        probabilities = probabilities[len(probabilities) - len(words) :]
         return words, probabilities, np.diff(probabilities, prepend=before)
 
 
@@ -119,14 +119,15 @@ def load_predictor(name: str | Path = DEFAULT_RUN) -> Predictor:
             raise ValueError("it was trained on ids without their words, so it can't read text")
         if len(words) > constants["VOCABULARY_SIZE"]:
             raise ValueError(f"{VOCABULARY} has more words than the network has ids")
+        maximum_tokens = constants["MAXIMUM_TOKENS"]
         return Predictor(
             folder=folder,
             data=metadata["data"]["source"],
             validation_accuracy=metadata["validation"]["accuracy"],
             model=keras.saving.load_model(folder / MODEL),
             word_ids={word: i for i, word in enumerate(words)},
-            maximum_tokens=constants["MAXIMUM_TOKENS"],
-            padded_length=constants["MAXIMUM_TOKENS"] if constants["PADDING"] == "pre" else None,
+            maximum_tokens=maximum_tokens,
+            padded_length=maximum_tokens if constants.get("PADDING") == "pre" else None,
         )
     except Exception as error:  # a damaged model can fail in any way
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

@@ -43,7 +43,7 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
         path: the image file; its suffix chooses the format.
     """
     figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)
     epochs = [row["epoch"] for row in history]
     for axes, (key, label) in zip(figure.subplots(1, 2), AXES, strict=True):
         for prefix, color, style, name in (

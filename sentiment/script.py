@@ -12,6 +12,7 @@ import keras
 
 from sentiment.constants import Settings, parse_constants
 from sentiment.distribution import is_main_process, join_processes, share_batches
+from sentiment.errors import SentimentError
 from sentiment.runs.record import read_record
 
 
@@ -29,7 +30,7 @@ def training_script(script: dict) -> Callable:
 
     It returns the run folder, or a list of them with ``--seeds``. Without arguments it takes those
     of the command line, but only in the script that was started: those of a notebook's kernel are
-    not for it.
+    not for it. Afterwards Keras' global settings, such as the dtype policy, are its defaults.
 
     Args:
         script: the script's ``globals()``.
@@ -57,7 +58,7 @@ def _train_each_seed(train, script, arguments):
         if not settings.seeds:
             return _train(train, settings)
         folders = []
-        for seed in settings.seeds:
+        for i, seed in enumerate(settings.seeds):
             script["SEED"] = seed
             of_seed = replace(
                 settings,
@@ -65,7 +66,12 @@ def _train_each_seed(train, script, arguments):
                 options={**settings.options, "SEED": seed},
                 on_exit=ExitStack(),
             )
-            folders.append(_train(train, of_seed))
+            try:
+                folders.append(_train(train, of_seed))
+            except SentimentError as error:
+                rest = ", ".join(map(str, settings.seeds[i + 1 :]))
+                remark = f"; not trained: the seeds {rest}" if rest else ""
+                raise SentimentError(f"{error}{remark}", error.status) from None
         if is_main_process():
             _print_means(folders)
         return folders

@@ -108,6 +108,7 @@ def train(small_data, monkeypatch, tmp_path):
         script.main(list(arguments))
         return tmp_path / "models"
 
+    run_main.data = small_data
     return run_main
 
 

@@ -328,3 +328,57 @@ def test_a_further_constant_and_layer(train, monkeypatch, tmp_path):
             for folder in (run, run.with_name("own-2"))
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("removed", "expected"),
+    [("SEED", "SEED"), ("NAME", "NAME"), ("RESTORE_BEST_WEIGHTS", None), ("PATIENCE", None)],
+)
+def test_a_constant_may_be_removed_unless_it_is_needed(removed, expected, train, tmp_path):
+    source = Path(train_lstm.__file__).read_text(encoding="utf-8")
+    line = next(line for line in source.splitlines(True) if line.startswith(f"{removed} = "))
+    source = source.replace(line, "").replace(removed, "1")  # where it is used, too
+    path = tmp_path / "train_own.py"
+    path.write_text(source, encoding="utf-8")
+    script = load_script(path)
+    script.load_data = lambda *_: train.data
+    arguments = ["--epochs=1", "--lstm-units=4", "--word-vectors=none"]
+    if expected is None:
+        assert (script.main(arguments) / "run.json").exists()
+        return
+    with pytest.raises(SentimentError, match=expected) as raised:
+        script.main(arguments)
+    assert_one_line(raised.value)
+
+
+def test_a_constant_called_like_an_option_is_one_line(tmp_path):
+    source = Path(train_lstm.__file__).read_text(encoding="utf-8")
+    path = tmp_path / "train_own.py"
+    path.write_text(source.replace("\nSEED = ", "\nSEEDS = [1, 2]\nSEED = "), encoding="utf-8")
+    with pytest.raises(SentimentError, match="SEEDS") as raised:
+        load_script(path).main([])
+    assert raised.value.status == 2
+
+
+@pytest.mark.parametrize("layer", [layers.LayerNormalization(), layers.BatchNormalization()])
+def test_layers_with_lists_as_arguments_are_recorded(layer, train, monkeypatch):
+    monkeypatch.setattr(train_lstm, "build_model", read_with(layers.GRU(4), layer))
+    (folder,) = train(train_lstm, "--epochs=1").iterdir()
+    network = json.loads((folder / "run.json").read_text())["network"]
+    assert any(line.startswith(type(layer).__name__) for line in network)
+
+
+def test_a_tiny_vocabulary_and_a_wide_kernel_are_trained(train, monkeypatch, small_data):
+    small_data.x_train.tokens[:] %= 5
+    small_data.x_validation.tokens[:] %= 5
+    small_data.x_test.tokens[:] %= 5
+
+    def build_model():
+        word_ids = keras.Input((None,), dtype="int32")
+        x = layers.Conv1D(4, 12)(layers.Embedding(5, 4)(word_ids))
+        x = layers.GlobalMaxPooling1D()(x)
+        return keras.Model(word_ids, layers.Dense(1, activation="sigmoid")(x))
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    (folder,) = train(train_lstm, "--epochs=1", "--vocabulary-size=5").iterdir()
+    assert (folder / "run.json").exists()

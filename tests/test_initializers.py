@@ -85,7 +85,7 @@ class Reviews:
 
 def test_every_embedding_of_words_starts_from_word_vectors(capsys):
     word_ids = keras.Input((None,), dtype="int32")
-    embeddings = [keras.layers.Embedding(25, 6), keras.layers.Embedding(30, 4, name="wide")]
+    embeddings = [keras.layers.Embedding(30, 6), keras.layers.Embedding(30, 4, name="wide")]
     positions = keras.layers.Embedding(9, 2, name="positions")
     inner = keras.Sequential([keras.Input((None,), dtype="int32"), embeddings[1]])
     parts = [embeddings[0](word_ids), inner(word_ids), positions(keras.ops.minimum(word_ids, 8))]
@@ -150,10 +150,12 @@ def test_no_word_vectors_leave_the_random_ones():
     [
         (b"the 1 2 3 4\n", WORDS, "4 dimensions.* 3.*EMBEDDING_SIZE = 4"),
         (b"9 300\nthe 1 2 3\n", WORDS, "300 dimensions"),
-        (b"the 1 2 three\n", WORDS, "three"),
+        (b"the 1 2 three\nfilm 4 5 6\n", WORDS, "line 1.*three"),
         (b"the 1 2 nan\n", WORDS, "line 1"),
         (b"the 1 2 3\nfilm 4 5\n", WORDS, "line 2|2 dimensions"),
         (b"\x00\xff\xfe", WORDS, "dimensions"),
+        (b"PK\x03\x04 \x00\x01 \xff", WORDS, "not a text file"),
+        (b"le 1 2 3\n", WORDS, "no vector for any"),
         (b"the 1 2 3\n", SPECIAL_TOKENS, "no word index"),
         (None, WORDS, "No such file"),
     ],

@@ -1,6 +1,7 @@
 """Pretrained word vectors: text files as GloVe and word2vec write them."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,18 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
         )
     found: dict[int, np.ndarray] = {}
     exact = set()
+    number = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if number == 1 and len(line.split()) == 2:
-                    _check_dimension(path, int(line.split()[1]), dimension)
+                cells = line.split()
+                if number == 1 and len(cells) == 2 and cells[1].isdigit():
+                    _check_dimension(path, int(cells[1]), dimension)
                     continue
                 word_bytes, *numbers = line.rstrip().rsplit(b" ", dimension)
                 if number <= 2:
-                    _check_dimension(path, len(line.split()) - 1, dimension)
+                    np.array(cells[1:], dtype=np.float32)  # an error unless they are numbers
+                    _check_dimension(path, len(cells) - 1, dimension)
                 word = word_bytes.decode(errors="replace")
                 i = ids.get(word, ids.get(word.lower()))
                 if i is None or i in exact or (i in found and word not in ids):
@@ -54,11 +58,15 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
                     exact.add(i)
                 vector = np.array(numbers, dtype=np.float32)
                 if len(vector) != dimension or not np.isfinite(vector).all():
-                    raise ValueError(f"line {number} doesn't hold a word and {dimension} numbers")
+                    raise ValueError(f"it doesn't hold {dimension} numbers")
                 found[i] = vector
-    except (OSError, EOFError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SentimentError(f"the word vectors in {path} can't be used: {reason}") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or f"line {number}: {error}"
+        raise SentimentError(
+            f"{path} is not a text file of word vectors, a word and its numbers per line ({reason})"
+        ) from None
+    if not found:
+        raise SentimentError(f"{path} has no vector for any word of the reviews")
     print(
         f"{path.name} has vectors for {len(found):,} of the {len(ids):,} words "
         f"in the vocabulary ({len(found) / len(ids):.1%})"

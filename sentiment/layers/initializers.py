@@ -29,7 +29,7 @@ SCALE = 0.1  # root mean square of the vectors, small enough for training to mov
 def set_word_vectors(model: keras.Model, source: str, data: Dataset):
     """Start the ``Embedding`` layers that read word ids from word vectors.
 
-    Embeddings of other things, such as positions, have fewer ids than there are words.
+    These are the ones with the most ids. Others may be of positions.
 
     Args:
         model: a built model.
@@ -43,11 +43,9 @@ def set_word_vectors(model: keras.Model, source: str, data: Dataset):
     """
     if source == "none":
         return
-    layers = [
-        layer
-        for layer in _find_layers(model, keras.layers.Embedding)
-        if layer.input_dim >= len(data.vocabulary)
-    ]
+    embeddings = _find_layers(model, keras.layers.Embedding)
+    most = max((layer.input_dim for layer in embeddings), default=0)
+    layers = [layer for layer in embeddings if layer.input_dim == most]
     for layer in layers:
         if source == "ppmi":
             vectors = ppmi_word_vectors(data.x_train, layer.input_dim, layer.output_dim)

@@ -1,13 +1,14 @@
 """What is checked and recorded of a network, which a user may have edited."""
 
 import inspect
+import warnings
 
 import keras
 import numpy as np
 
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
-from sentiment.data.tokenizer import PADDING_ID, START_ID
+from sentiment.data.tokenizer import OOV_ID, PADDING_ID, START_ID
 from sentiment.errors import SentimentError
 
 REVIEWS = 200_000  # reviews of a set whose ids are checked, if there are more
@@ -82,21 +83,25 @@ def _describe_layer(layer: keras.Layer) -> str:
         if name in ("layer", "forward_layer") and isinstance(value, dict):  # of a wrapper
             inner = getattr(layer, "forward_layer", None) or layer.layer
             arguments.append(_describe_layer(inner))
-        elif value is default or (isinstance(value, list) and value == list(default or ())):
+        elif not isinstance(value, dict | bool | int | float | str) or value == default:
             continue
         elif isinstance(value, dict) and name.endswith(("regularizer", "constraint")):
             numbers = ", ".join(map(str, value.get("config", {}).values()))
             arguments.append(f"{name}={value.get('class_name')}({numbers})")
-        elif isinstance(value, bool | int | float | str) and value != default:
+        elif not isinstance(value, dict) and (name, value) != ("activation", "linear"):
             is_first = default is inspect.Parameter.empty
             arguments.append(str(value) if is_first else f"{name}={value}")
     return f"{type(layer).__name__}({', '.join(arguments)})"
 
 
 def _depends_on_padding(model: keras.Model) -> bool:
-    ids = np.array([[START_ID, *range(4, 12)]], dtype=np.int32)
-    longer = np.pad(ids, ((0, 0), (0, 8)), constant_values=PADDING_ID)
-    outputs = [keras.ops.convert_to_numpy(model(x, training=False)) for x in (ids, longer)]
+    ids = np.array([[START_ID, *[OOV_ID] * 99]], dtype=np.int32)
+    longer = np.pad(ids, ((0, 0), (0, 100)), constant_values=PADDING_ID)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Keras warns if the inputs are a list
+            outputs = [keras.ops.convert_to_numpy(model(x, training=False)) for x in (ids, longer)]
+    except Exception:  # `fit` reports what is wrong, if it is so there, too
+        return False
     tolerance = PADDING_TOLERANCE if model.compute_dtype == "float32" else np.inf
     return bool(np.abs(outputs[0] - outputs[1]).max() > tolerance)
 

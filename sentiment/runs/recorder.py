@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from sentiment.console import (
     is_interactive,
@@ -31,15 +30,18 @@ from sentiment.runs.atomic import write_atomically, write_text
 from sentiment.runs.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from sentiment.runs.ema import EmaWeights
 from sentiment.runs.interrupt import InterruptHandler
-from sentiment.runs.network import check_network
+from sentiment.runs.network import check_network, describe_network
 from sentiment.runs.record import write_history
 from sentiment.runs.reproduction import compare_with, find_differences
-from sentiment.runs.state import format_epoch, format_summary, make_record, make_state
+from sentiment.runs.state import format_epoch, format_summary, keep_numbers, make_record, make_state
 from sentiment.runs.tensorboard import check_tensorboard, write_events
 
 # Where TensorFlow is installed, `fit` imports it on every backend. Here it is imported quietly.
 with quiet_libraries(), contextlib.suppress(ImportError):
     import tensorflow  # noqa: F401
+
+
+REQUIRED_CONSTANTS = ("NAME", "SEED", "EPOCHS")
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -71,6 +73,8 @@ class RunRecorder(keras.callbacks.Callback):
 
     def __init__(self, script: str, settings: Settings, data: Dataset):
         super().__init__()
+        if missing := [name for name in REQUIRED_CONSTANTS if name not in settings.constants]:
+            raise SentimentError(f"a training script needs the constants {', '.join(missing)}")
         self.settings = settings
         self.data = data
         self.state = make_state(script, settings, data)
@@ -114,6 +118,7 @@ class RunRecorder(keras.callbacks.Callback):
         padding = self.settings.constants.get("PADDING", "post")
         with without_distribution():
             warn(*check_network(self.model, self.data, padding))
+        self.network = describe_network(self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         self.ema = EmaWeights(self.model)
         if self.folder:
@@ -125,8 +130,6 @@ class RunRecorder(keras.callbacks.Callback):
         else:
             self.folder = broadcast(self._create_folder)
         print(f"Run folder: {self.folder}")
-        if not is_interactive():
-            keras.config.disable_interactive_logging()  # a log file needs no progress bar
         self.first_loss: float | None = None
         self.interrupt.is_training = True
 
@@ -161,12 +164,10 @@ class RunRecorder(keras.callbacks.Callback):
                 'fit and weighted_metrics=["accuracy"] to compile'
             )
         seconds = round(time.perf_counter() - self.epoch_started, 2)
-        # What else is measured may not be a number, such as a score of each class.
-        numbers = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
-        row = {"epoch": epoch + 1, **numbers, "seconds": seconds}
+        row = {"epoch": epoch + 1, **keep_numbers(logs), "seconds": seconds}
         if (
             self.best is None
-            or not self.settings.constants["RESTORE_BEST_WEIGHTS"]
+            or not self.settings.constants.get("RESTORE_BEST_WEIGHTS", True)
             or row["val_loss"] < self.best["val_loss"]
         ):
             self.state["best"] = row
@@ -206,13 +207,11 @@ class RunRecorder(keras.callbacks.Callback):
             raise SentimentError("fit needs the recorder: callbacks=[recorder]")
         if not is_main_process():
             return self.folder
-        if test:
-            test = {name: float(value) for name, value in test.items() if np.ndim(value) == 0}
         accuracy = "not evaluated"
         if test:
             accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         self._draw(f"{self.folder.name}: test accuracy {accuracy}")
-        record = make_record(self.state, self.model, self.folder, self.device, test)
+        record = make_record(self.state, self.network, self.model, self.folder, self.device, test)
         write_text(self.folder / folders.RECORD, json.dumps(record, indent=2) + "\n")
         (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)
         folders.unlock_run_folder(self.folder, self.lock)

@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from sentiment.constants import Settings
 from sentiment.data.dataset import Dataset
 from sentiment.data.word_vectors import WORD_VECTORS
+from sentiment.errors import SentimentError
 from sentiment.runs.atomic import hash_file
 from sentiment.runs.checkpoint import CONDITIONS
 from sentiment.runs.folder import HASHED_FILES
-from sentiment.runs.network import describe_network
 from sentiment.runs.record import read_versions
 
 
@@ -25,12 +26,15 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
         data: what it reads.
 
     Raises:
-        OSError: if a file of word vectors can't be read.
+        SentimentError: if a file of word vectors can't be read.
     """
     hashes = {Path(script).name: hash_file(Path(script)), "data": data.fingerprint()}
     word_vectors = settings.constants.get("WORD_VECTORS", "none")
     if word_vectors not in WORD_VECTORS:
-        hashes["word_vectors"] = hash_file(Path(word_vectors))
+        try:
+            hashes["word_vectors"] = hash_file(Path(word_vectors))
+        except OSError as error:
+            raise SentimentError(f"can't read {word_vectors}: {error.strerror}") from None
     return {
         "script": Path(script).name,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -54,12 +58,13 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
 
 
 def make_record(
-    state: dict, model: keras.Model, folder: Path, device: str, test: dict | None
+    state: dict, network: list, model: keras.Model, folder: Path, device: str, test: dict | None
 ) -> dict:
     """Return what ``run.json`` holds of a training that has ended.
 
     Args:
         state: its state.
+        network: its layers, a line each.
         model: the network.
         folder: the run folder.
         device: the name of the device.
@@ -72,15 +77,20 @@ def make_record(
         **{key: state[key] for key in ("script", "started", *CONDITIONS)},
         "sha256": {**state["sha256"], **hashes},
         "device": device,
-        "network": describe_network(model),
+        "network": network,
         "parameters": model.count_params(),
         "seconds_per_epoch": round(seconds, 2),
         "epochs": len(history),
         "best_epoch": min(history, key=lambda row: row["val_loss"])["epoch"],
         "restored_epoch": best["epoch"],
         "validation": {"accuracy": best["val_accuracy"], "loss": best["val_loss"]},
-        "test": test,
+        "test": test and keep_numbers(test),
     }
+
+
+def keep_numbers(metrics: dict) -> dict[str, float]:
+    """Return the metrics that are a number; a user may measure others, such as one per class."""
+    return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
 
 
 def format_epoch(row: dict, epochs: int) -> str:
@@ -96,7 +106,8 @@ def format_summary(record: dict, test_accuracy: str, folder: Path) -> str:
     """Return the lines that are printed at the end of a training."""
     epochs = f"{record['epochs']}"
     if record["epochs"] < record["constants"]["EPOCHS"]:
-        epochs += f" (stopped early, PATIENCE is {record['constants']['PATIENCE']})"
+        patience = record["constants"].get("PATIENCE")
+        epochs += f" (stopped early, PATIENCE is {patience})" if patience else " (stopped early)"
     return (
         f"\nTest accuracy      {test_accuracy}"
         f"\nBest epoch         {record['best_epoch']} of {epochs}"
