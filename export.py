@@ -9,14 +9,14 @@ for each word the number of its line in the run's ``vocabulary.txt``, counted fr
 not there.
 """
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import importlib.util
 import re
 import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import keras
 import numpy as np

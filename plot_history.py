@@ -7,14 +7,14 @@
 Runs that differ only in their seed are shown as one, with mean and standard deviation.
 """
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import dataclasses
 import shutil
 import statistics
 import sys
 from collections import Counter
 from pathlib import Path
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import pandas
 from rich import box

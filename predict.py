@@ -8,6 +8,8 @@
 The network is models/cnn_lstm, which comes with the project, unless --run names another run.
 """
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import csv
 import itertools
 import json
@@ -16,8 +18,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -67,9 +67,9 @@ def main():
     arguments = parser.parse_args()
     if arguments.reviews and arguments.file:
         parser.error("give reviews or --file, not both")
-    is_table = find_suffix(arguments.file or "") in TABLES
+    is_table = find_suffix(arguments.file or "") in (*TABLES, ".txt")
     if arguments.column and not is_table and arguments.file != "-":
-        parser.error(f"--column needs --file with a {', '.join(TABLES)} file, or - for a CSV file")
+        parser.error(f"--column needs --file with a {', '.join(TABLES)} or .txt file, or -")
     for review in arguments.reviews:
         if exists(Path(review)) and Path(review).is_file():
             parser.error(f'{review} is a file; to predict the reviews in it, use --file "{review}"')

@@ -45,12 +45,17 @@ def apply_diff(diff: str, source: str) -> str:
 def check_networks(files):
     """Yield diffs that don't fit train_lstm.py, and rows that differ from the recorded runs."""
     page, source = "docs/networks.md", files.read("train_lstm.py")
-    rows = {slugify(cells[0].split("](")[0].strip("[")): cells for cells in files.rows(page)}
-    for name, diff in read_diffs(files.read(page)).items():
+    rows = {
+        slugify(re.split(r"\](?=\()|:", cells[0])[0].strip("[")): cells
+        for cells in files.rows(page)
+    }
+    diffs = read_diffs(files.read(page))
+    for name, diff in diffs.items():
         try:
             apply_diff(diff, source)
         except ValueError as error:
             yield f"{page}: the diff of {name} doesn't fit: {error}"
+    for name in ("lstm", *diffs):
         expected = describe_runs(files.project, name)
         if rows.get(name, [""])[1:] != expected:
             yield f"{page}: the row of {name} must end with | {' | '.join(expected)} |"
@@ -60,7 +65,7 @@ def describe_runs(project: Path, name: str) -> list[str]:
     """Return parameters, validation and test accuracy of a network's recorded runs."""
     runs = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in project.glob("benchmarks/networks/*/run.json")
+        for path in project.glob("benchmarks/[nr]*/*/run.json")  # of networks and recipes
         if re.fullmatch(rf"{name}(-\d+)?", path.parent.name)
     ]
     cells = [f"{runs[0]['parameters']:,}" if runs else "missing"]

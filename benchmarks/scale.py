@@ -4,6 +4,8 @@ Makes a CSV file of real reviews, repeated and each truncated at another place, 
 CSV file of a user, and trains the LSTM on a part of it. Prints a table in Markdown.
 """
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import csv
 import os
 import subprocess
@@ -11,8 +13,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import keras
 import numpy as np

@@ -4,9 +4,9 @@
 as those scripts do. Only the reviews come from this project, so that both train on the same ones.
 """
 
-import sys
-
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
+import sys
 
 import keras
 from keras import layers

@@ -22,6 +22,7 @@ import importlib.util
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from sentiment.console import error_line, prepare_streams, quiet_libraries, stop_at_once
@@ -56,6 +57,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _choose_backend()
 prepare_streams()
 _stop_on_ctrl_c()
+# The scripts check themselves whether a network reads the padding.
+warnings.filterwarnings("ignore", message=".*does not support masking", category=UserWarning)
 try:
     with quiet_libraries():
         import keras  # noqa: F401

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from sentiment.console import error_line, print_to_stderr, redirect_to_null, stop_at_once
@@ -38,20 +39,20 @@ def run(main: Callable[[], object]):
     handler = signal.getsignal(signal.SIGINT)
     try:
         if handler is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, _interrupt)
+            signal.signal(signal.SIGINT, interrupt)
         main()
         sys.stdout.flush()
     except SentimentError as error:
         message, status = str(error), error.status
-    except KeyboardInterrupt as interrupt:
-        message, status = str(interrupt) or "stopped", 130
+    except KeyboardInterrupt as stopped:
+        message, status = str(stopped) or "stopped", 130
     except BrokenPipeError:
         message, status = "the program that read the output has ended", 1
-    except Exception as error:
-        line = _find_line(error, "build_model")
-        if line is None:
+    except (ValueError, TypeError, NameError, AttributeError) as error:
+        place = _find_place(error)
+        if place is None:
             raise
-        message, status = f"line {line}, in build_model: {_describe(error)}", 1
+        message, status = f"{place}: {_describe(error)}", 1
     finally:
         # While Python exits, Ctrl-C would be a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN if handler is stop_at_once else handler)
@@ -66,19 +67,27 @@ def run(main: Callable[[], object]):
     sys.exit(status)
 
 
-def _interrupt(*_):
+def interrupt(*_):
+    """Handle Ctrl-C by `KeyboardInterrupt`, so that a script can clean up."""
     signal.signal(signal.SIGINT, stop_at_once)  # the next Ctrl-C doesn't wait
     raise KeyboardInterrupt
 
 
-def _find_line(error: Exception, function: str) -> int | None:
-    """Return the line of a function in which an exception was raised, or None."""
+def _find_place(error: Exception) -> str | None:
+    """Return the line of the script that is wrong, or None if the fault may be elsewhere."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((frame.lineno for frame in frames if frame.name == function), None)
+    script = Path(sys.argv[0]).resolve()
+    own = [i for i, frame in enumerate(frames) if Path(frame.filename).resolve() == script]
+    if not own or frames[own[-1]].name not in ("build_model", "main"):
+        return None
+    package = Path(__file__).resolve().parent
+    if any(package in Path(frame.filename).resolve().parents for frame in frames[own[-1] :]):
+        return None
+    return f"line {frames[own[-1]].lineno}, in {frames[own[-1]].name}"
 
 
 def _describe(error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
     if "expected ndim=3, found ndim=2" in reason:
         reason += " (a recurrent layer before another one needs return_sequences=True)"
     return reason

@@ -87,10 +87,12 @@ def prepare_streams():
     _terminal = os.dup(2)  # for `stop_at_once`: stderr itself may lead nowhere at the moment
 
 
-def stop_at_once(*_):
+def stop_at_once(*_, message: object = "stopped"):
     """Handle Ctrl-C by ending the process with one line, whatever it does at the moment."""
+    with contextlib.suppress(Exception):  # it may be printing at this moment
+        sys.stdout.flush()
     with contextlib.suppress(OSError):
-        os.write(_terminal, f"\n{error_line('stopped')}\n".encode())
+        os.write(_terminal, f"\n{error_line(message)}\n".encode())
     os._exit(130)
 
 

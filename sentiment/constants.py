@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import difflib
 import io
 import json
 import math
@@ -105,6 +106,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     }
     if taken := [name for name in constants if name in RESERVED]:
         raise SentimentError(f"the constant {taken[0]} needs another name, it is an option", 2)
+    _check_spelling(script, comments)
     parser = _make_parser(script, {name: comments[name] for name in constants})
     options = vars(parser.parse_args(arguments))
     resume, like = options.pop("resume", None), options.pop("like", None)
@@ -125,7 +127,8 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     constants = {**constants, **options}
     for name, value in [*constants.items(), *(("SEED", seed) for seed in seeds)]:
         if problem := _find_problem(name, value):
-            parser.error(f"{_option(name)} must be {problem}, not {value!r}")
+            what = _option(name) if name in options or value in seeds else name
+            parser.error(f"{what} must be {problem}, not {value!r}")
     for name, value in constants.items():
         if json.loads(json.dumps(script[name])) == value:
             constants[name] = script[name]  # not a list for a tuple, nor text for a number as key
@@ -133,6 +136,14 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
             constants[name] = float(value)  # Keras refuses a whole number as learning rate
     script.update(constants)
     return Settings(constants, options, resumed, repeated, evaluate_test, seeds)
+
+
+def _check_spelling(script: dict, known: dict):
+    """Check that no constant was set in a notebook under a misspelled name."""
+    for name, value in script.items():
+        is_unknown = name.isupper() and name not in known and _is_literal(value)
+        if is_unknown and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.8)):
+            raise SentimentError(f"there is no constant {name}; did you mean {close[0]}?", 2)
 
 
 def _option(name: str) -> str:

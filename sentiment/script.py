@@ -1,19 +1,28 @@
 """What surrounds a training script's ``main``: its arguments, its seeds, its processes."""
 
+import contextlib
 import functools
+import signal
 import statistics
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 
+from sentiment.cli import interrupt
+from sentiment.console import quiet_libraries, stop_at_once
 from sentiment.constants import Settings, parse_constants
 from sentiment.distribution import is_main_process, join_processes, share_batches
 from sentiment.errors import SentimentError
 from sentiment.runs.record import read_record
+
+# Where TensorFlow is installed, `fit` imports it on every backend. Here it is imported quietly.
+with quiet_libraries(), contextlib.suppress(ImportError):
+    import tensorflow
+
+    tensorflow.get_logger().setLevel("ERROR")  # a second training is no reason for a warning
 
 
 def training_script(script: dict) -> Callable:
@@ -44,6 +53,8 @@ def training_script(script: dict) -> Callable:
         def main(arguments: list[str] | None = None):
             if arguments is None:
                 arguments = sys.argv[1:] if script["__name__"] == "__main__" else []
+            if signal.getsignal(signal.SIGINT) is interrupt:
+                signal.signal(signal.SIGINT, stop_at_once)  # nothing needs to be cleaned up
             return join_processes(lambda: _train_each_seed(train, script, arguments))
 
         return main
@@ -64,7 +75,7 @@ def _train_each_seed(train, script, arguments):
                 settings,
                 constants={**settings.constants, "SEED": seed},
                 options={**settings.options, "SEED": seed},
-                on_exit=ExitStack(),
+                on_exit=contextlib.ExitStack(),
             )
             try:
                 folders.append(_train(train, of_seed))

@@ -1,5 +1,7 @@
 """The real reviews, small trainings on a few of them, and scripts in processes of their own."""
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import dataclasses
 import json
 import multiprocessing
@@ -10,8 +12,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import keras
 import numpy as np

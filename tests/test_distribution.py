@@ -1,5 +1,7 @@
 """Several devices and several processes train one network, with JAX."""
 
+from sentiment import distribution
+
 import importlib.util
 import os
 import signal
@@ -7,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-
-from sentiment import distribution
 
 import numpy as np
 import pytest

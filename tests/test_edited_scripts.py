@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import train_cnn_lstm
 import train_lstm
 import train_naive_bayes_lstm
 from sentiment.cli import run
+from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
 from sentiment.layers import LSTM
 from sentiment.runs.recorder import RunRecorder
 from tests.conftest import assert_one_line, run_script
+from tests.test_files import write_csv
 
 UNITS = 6
 
@@ -83,7 +86,7 @@ EDITS = {
 
 
 # The others are tried by `make test-all`.
-USUAL = ("GRU", "SimpleRNN", "Bidirectional", "two LSTMs", "maximum of all states", "attention")
+USUAL = ("GRU", "Bidirectional", "attention")
 
 
 @pytest.mark.slow
@@ -254,6 +257,7 @@ def test_a_mistake_in_build_model_is_one_line_that_names_its_own(error, monkeypa
     def build_model():
         raise error
 
+    monkeypatch.setattr("sys.argv", [__file__])
     with pytest.raises(SystemExit, match="1"):
         run(lambda: build_model())
     line = capsys.readouterr().err.removesuffix("\n")
@@ -382,3 +386,51 @@ def test_a_tiny_vocabulary_and_a_wide_kernel_are_trained(train, monkeypatch, sma
     monkeypatch.setattr(train_lstm, "build_model", build_model)
     (folder,) = train(train_lstm, "--epochs=1", "--vocabulary-size=5").iterdir()
     assert (folder / "run.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('loss="binary_crossentropy"', 'loss="binary_crosentropy"', "in main.*binary_crosentropy"),
+        ("return keras.Sequential(", "keras.Sequential(", "build_model.*None"),
+        ("layers.Embedding(", "layers.Embeding(", "in build_model.*Embeding"),
+    ],
+)
+def test_a_mistake_in_the_script_is_one_line(old, new, expected, tmp_path):
+    source = replace_once(Path(train_lstm.__file__).read_text(encoding="utf-8"), old, new)
+    path = tmp_path / "train_own.py"
+    path.write_text(source, encoding="utf-8")
+    texts, labels = read_package()
+    write_csv(tmp_path / "own.csv", texts[::100], labels[::100])
+    finished = run_script(path, "--data=own.csv", "--lstm-units=4", folder=tmp_path)
+    assert finished.returncode == 1
+    line = finished.stderr.strip()
+    assert_one_line(line)
+    assert re.match(rf"train_own\.py: .*{expected}", line), line
+
+
+def test_a_layer_name_that_tensorflow_refuses_is_one_line(train, monkeypatch, tmp_path):
+    monkeypatch.setattr(train_lstm, "build_model", read_with(layers.GRU(4, name="my gru")))
+    with pytest.raises(SentimentError, match="'my gru'") as raised:
+        train(train_lstm)
+    assert_one_line(raised.value)
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_output_that_is_no_probability_is_reported(train, monkeypatch, capsys):
+    def build_model():
+        word_ids = keras.Input((None,), dtype="int32")
+        x = layers.Embedding(10_000, 4, mask_zero=True)(word_ids)
+        return keras.Model(word_ids, layers.Dense(1)(layers.GRU(4)(x)))
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
+    train(train_lstm, "--epochs=1")
+    assert "sigmoid" in capsys.readouterr().out
+
+
+def test_a_misspelled_constant_is_named(train, monkeypatch):
+    monkeypatch.setattr(train_lstm, "LSTM_UNIT", 16, raising=False)
+    with pytest.raises(SentimentError, match="LSTM_UNITS") as raised:
+        train_lstm.main([])
+    assert raised.value.status == 2

@@ -202,7 +202,7 @@ def test_a_file_larger_than_one_chunk_is_predicted_in_order(tmp_path, run_predic
         (["x", "--format", "xml"], 2, "xml"),
         (["--explain", "..."], 1, "no word"),
         (["good", "own.csv"], 2, '--file "own.csv"'),
-        (["--file", "own.txt", "--column", "x"], 2, ".jsonl"),
+        (["--file", "own.md", "--column", "x"], 2, ".jsonl"),
         (["--file", "empty.txt"], 1, "empty.txt contains no"),
         (["--file", "header.csv"], 1, "header.csv contains no"),
         (["--file", "header.csv", "--format", "csv"], 1, "header.csv contains no"),

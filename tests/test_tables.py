@@ -173,3 +173,14 @@ def test_one_row_at_a_time_is_in_memory(tmp_path, name):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < size / 10
+
+
+def test_excels_unicode_text_and_its_first_line_are_read(tmp_path):
+    path = tmp_path / "excel.txt"
+    path.write_bytes("review\tsentiment\nGut.\tpositive\n".encode("utf-16"))
+    with open_table(path) as table:
+        assert list(table.read("review", "sentiment")) == [("Gut.", "positive")]
+    path = tmp_path / "excel.csv"
+    path.write_bytes(b"sep=;\nreview;sentiment\nGood.;positive\n")
+    with open_table(path) as table:
+        assert list(table.read("review", "sentiment")) == [("Good.", "positive")]

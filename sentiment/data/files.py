@@ -59,7 +59,8 @@ def read_files(source: str) -> LabeledReviews:
     path = Path(name)
     notes: list[str] = []
     try:
-        is_table = find_suffix(path) in TABLES and not path.is_dir()
+        # Excel's "Unicode text" is a .txt.
+        is_table = find_suffix(path) in (*TABLES, ".txt") and not path.is_dir()
         if options and not is_table:
             raise ValueError(f"only a table takes options, here {options}, after ?")
         if is_table:

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ class Table:
         if len(self.columns) == 1:
             return self.columns[0]
         usual = ", ".join(usual_names)
-        raise ValueError(f"none of the columns {columns} is called {usual}; {remedy}")
+        raise ValueError(
+            f"none of the columns in the first line, {columns[:100]}, is called {usual}; {remedy}"
+        )
 
     def read(self, *columns: str) -> Iterator[tuple[str, ...]]:
         """Yield the cells of each remaining row in these columns; one that is missing is empty.
@@ -103,6 +106,8 @@ def open_table(source: str | os.PathLike | int) -> Iterator[Table]:
             rows = _read_json(itertools.chain([(number, first)], lines), columns)
             yield Table(columns, None, rows, raw.tell)
         else:
+            if re.fullmatch(r"sep=.\s*", first):  # for Excel; the header follows
+                number, first = next(lines, (0, ""))
             delimiter = _find_delimiter(first, suffix)
             following = itertools.chain([first], (line for _, line in lines))
             csv.field_size_limit(2**31 - 1)

@@ -41,6 +41,8 @@ def set_word_vectors(model: keras.Model, source: str, data: Dataset):
     Raises:
         SentimentError: if a file can't be read, or has vectors of another length.
     """
+    if not isinstance(model, keras.Model):
+        raise SentimentError(f"build_model() returns {model!r}; it must return a keras.Model")
     if source == "none":
         return
     embeddings = _find_layers(model, keras.layers.Embedding)

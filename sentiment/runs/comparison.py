@@ -5,6 +5,7 @@ import json
 import re
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,6 +174,11 @@ def describe_differences(groups: list[Group]):
     _tell_apart(groups)
 
 
+def _count_differences(layers: Iterable[str], networks: Counter) -> int:
+    """Return in how many layers all networks differ from one of them."""
+    return sum(times * len({*layers} ^ {*other}) for other, times in networks.items())
+
+
 def _describe(name: str, group: Group) -> str:
     return strip_control_characters(f"{name}={group.constants[name]}")
 
@@ -185,7 +191,7 @@ def _compare_layers(group: Group, groups: list[Group]) -> str:
     twins = [other for other in others if other.settings == group.settings]
     has_twins = len({tuple(other.layers) for other in twins}) > 1
     usual = Counter(tuple(other.layers) for other in (twins if has_twins else others))
-    old = list(usual.most_common(1)[0][0])
+    old = list(min(usual, key=lambda layers: _count_differences(layers, usual)))
     # Other constants explain other numbers in the layers, but not another kind of layer.
     before, after = (
         layers if has_twins else [tuple(re.findall(r"\w+(?=\()", layer)) for layer in layers]

@@ -44,7 +44,7 @@ class InterruptHandler:
             self._previous = None
 
     def _handle(self, *_):
-        is_script = self._previous is not signal.default_int_handler
+        is_script = self._previous is stop_at_once
         self._restore_handler()
         if is_script:
             signal.signal(signal.SIGINT, stop_at_once)
@@ -57,6 +57,9 @@ class InterruptHandler:
         # A program that reads the output, such as tee, gets the same Ctrl-C and may have ended.
         sys.stdout = open_null()
         if not self.is_training:
+            message = self._stop()
+            if is_script:
+                stop_at_once(message=message)
             # Keras would extend the text of an `Exception`.
-            raise KeyboardInterrupt(self._stop())
+            raise KeyboardInterrupt(message)
         print_to_stderr("\nStopping after this step. Press Ctrl-C again to stop at once.")

@@ -1,6 +1,7 @@
 """What is checked and recorded of a network, which a user may have edited."""
 
 import inspect
+import re
 import warnings
 
 import keras
@@ -13,6 +14,9 @@ from sentiment.errors import SentimentError
 
 REVIEWS = 200_000  # reviews of a set whose ids are checked, if there are more
 OWN_PACKAGES = ("keras", "sentiment")
+PLAIN = (dict, tuple, bool, int, float, str)  # types of the arguments that are recorded
+UNDESCRIBED = ("name", "dtype", "data_format", "trainable")
+LAYER_NAME = r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*"  # what TensorFlow takes as the name of a scope
 PADDING_TOLERANCE = 1e-5  # float32 rounding changes a probability by less
 
 
@@ -41,6 +45,11 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
             f"that a review is positive{hint}"
         )
     _check_vocabulary(model, data)
+    for layer in model._flatten_layers():
+        if not re.fullmatch(LAYER_NAME, layer.name):
+            raise SentimentError(
+                f"the layer name {layer.name!r} can't be used; take letters, digits and '_'"
+            )
     foreign = {
         type(layer).__name__
         for layer in model._flatten_layers()
@@ -54,6 +63,12 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         advice = f"; {remedy}" if foreign else ""
         raise SentimentError(f"Keras can't save this network: {reason}{advice}") from None
     problems = []
+    activation = getattr(model.layers[-1], "activation", keras.activations.sigmoid)
+    if activation is not keras.activations.sigmoid:
+        problems.append(
+            "the last layer has no sigmoid, so its output is not a probability; use "
+            'layers.Dense(1, activation="sigmoid")'
+        )
     if foreign:
         problems.append(f"predict.py can't load layers from outside this project; {remedy}")
     if padding == "post" and _depends_on_padding(model):
@@ -80,18 +95,27 @@ def _describe_layer(layer: keras.Layer) -> str:
     arguments = []
     for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
         default, value = parameter.default, config.get(name, parameter.default)
-        if name in ("layer", "forward_layer") and isinstance(value, dict):  # of a wrapper
-            inner = getattr(layer, "forward_layer", None) or layer.layer
+        if name in ("layer", "cell") and isinstance(value, dict):  # of a wrapper
+            inner = getattr(layer, "forward_layer", None) or getattr(layer, name)
             arguments.append(_describe_layer(inner))
-        elif not isinstance(value, dict | bool | int | float | str) or value == default:
             continue
-        elif isinstance(value, dict) and name.endswith(("regularizer", "constraint")):
+        value, default = _simplify(value), _simplify(default)
+        if name in UNDESCRIBED or not isinstance(value, PLAIN) or value == default:
+            continue
+        if isinstance(value, dict) and name.endswith(("regularizer", "constraint")):
             numbers = ", ".join(map(str, value.get("config", {}).values()))
             arguments.append(f"{name}={value.get('class_name')}({numbers})")
         elif not isinstance(value, dict) and (name, value) != ("activation", "linear"):
             is_first = default is inspect.Parameter.empty
             arguments.append(str(value) if is_first else f"{name}={value}")
     return f"{type(layer).__name__}({', '.join(arguments)})"
+
+
+def _simplify(value):
+    """Return lists as tuples, and those of one element as this element, as Keras takes them."""
+    if not isinstance(value, list | tuple):
+        return value
+    return value[0] if len(value) == 1 else tuple(value)
 
 
 def _depends_on_padding(model: keras.Model) -> bool:

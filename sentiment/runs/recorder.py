@@ -1,6 +1,5 @@
 """The callback that records a training in its run folder."""
 
-import contextlib
 import json
 import time
 from pathlib import Path
@@ -10,7 +9,6 @@ import keras
 from sentiment.console import (
     is_interactive,
     print_to_stderr,
-    quiet_libraries,
     show_in_notebook,
     warn,
 )
@@ -33,13 +31,15 @@ from sentiment.runs.interrupt import InterruptHandler
 from sentiment.runs.network import check_network, describe_network
 from sentiment.runs.record import write_history
 from sentiment.runs.reproduction import compare_with, find_differences
-from sentiment.runs.state import format_epoch, format_summary, keep_numbers, make_record, make_state
+from sentiment.runs.state import (
+    format_command,
+    format_epoch,
+    format_summary,
+    keep_numbers,
+    make_record,
+    make_state,
+)
 from sentiment.runs.tensorboard import check_tensorboard, write_events
-
-# Where TensorFlow is installed, `fit` imports it on every backend. Here it is imported quietly.
-with quiet_libraries(), contextlib.suppress(ImportError):
-    import tensorflow  # noqa: F401
-
 
 REQUIRED_CONSTANTS = ("NAME", "SEED", "EPOCHS")
 
@@ -265,8 +265,8 @@ class RunRecorder(keras.callbacks.Callback):
             return "stopped before the training began"
         self._save_unfinished()
         return (
-            f"stopped after {len(self.history)} of {self._epochs} epochs; to "
-            f"continue: python {self.state['script']} --resume {self.folder.name}"
+            f"stopped after {len(self.history)} of {self._epochs} epochs; to continue: "
+            f"{format_command(self.state['script'], '--resume', self.folder.name)}"
         )
 
     def _save_unfinished(self):

@@ -1,6 +1,7 @@
 """What a training is and becomes: its state while it runs, its record, and how both are printed."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def make_record(
 def keep_numbers(metrics: dict) -> dict[str, float]:
     """Return the metrics that are a number; a user may measure others, such as one per class."""
     return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+
+
+def format_command(script: str, *arguments: str) -> str:
+    """Return how a script is called with these arguments, in a shell or in a notebook."""
+    if "ipykernel" in sys.modules:
+        return f"{Path(script).stem}.main({list(arguments)})"
+    return f"python {script} {' '.join(arguments)}"
 
 
 def format_epoch(row: dict, epochs: int) -> str:

@@ -1,9 +1,9 @@
 """Compare the LSTM on JAX with the stock layer; argument: cpu, or gpu for a reference of cuDNN."""
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import sys
 from types import SimpleNamespace
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import jax
 import jax.numpy as jnp

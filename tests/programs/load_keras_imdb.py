@@ -1,8 +1,8 @@
 """Load keras.datasets.imdb, whose host has the given number of seconds to answer."""
 
-import sys
-
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
+import sys
 
 from sentiment.cli import run
 from sentiment.data import imdb, load_data

@@ -1,8 +1,8 @@
 """Save the probabilities of some reviews with each run in models/, in the given .npz file."""
 
-import sys
-
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
+import sys
 
 import numpy as np
 

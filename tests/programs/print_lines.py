@@ -1,8 +1,8 @@
 """Print the given number of lines, then succeed, fail, or get Ctrl-C."""
 
-import sys
-
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
+import sys
 
 from sentiment.cli import run
 from sentiment.errors import SentimentError

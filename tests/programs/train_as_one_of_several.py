@@ -1,9 +1,9 @@
 """Run a training script as one of several processes; arguments: start timeout, script, options."""
 
+from sentiment import distribution
+
 import runpy
 import sys
-
-from sentiment import distribution
 
 import numpy as np
 

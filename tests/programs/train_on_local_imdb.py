@@ -1,9 +1,9 @@
 """Run a training script with the files of keras.datasets.imdb in this folder, not downloaded."""
 
+import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+
 import runpy
 import sys
-
-import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 from keras.src.datasets import imdb
 
