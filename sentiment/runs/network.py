@@ -35,6 +35,11 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         SentimentError: if its output is not a probability for each review, if it has no vector for
             a word id, or if it can't be copied through its config, as Keras saves it.
     """
+    if not hasattr(model, "output_shape"):
+        raise SentimentError(
+            "build_model() must return a keras.Sequential or a keras.Model of inputs and outputs, "
+            "which Keras can save and load"
+        )
     if model.output_shape != (None, 1):
         shape = str(model.output_shape).replace("None", "batch", 1)
         hint = ""
