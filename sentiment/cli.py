@@ -38,7 +38,7 @@ def run(main: Callable[[], object]):
     message, status = "", 0
     handler = signal.getsignal(signal.SIGINT)
     try:
-        if handler is not signal.SIG_IGN:
+        if handler not in (signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, interrupt)
         main()
         sys.stdout.flush()
@@ -54,8 +54,9 @@ def run(main: Callable[[], object]):
             raise
         message, status = f"{place}: {_describe(error)}", 1
     finally:
-        # While Python exits, Ctrl-C would be a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_IGN if handler is stop_at_once else handler)
+        if handler is not None:
+            # While Python exits, Ctrl-C would be a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_IGN if handler is stop_at_once else handler)
     if not status:
         return
     try:

@@ -57,12 +57,18 @@ def progress_bar(is_shown: bool = True) -> "Progress":
 
 def is_interactive() -> bool:
     """Return whether a person watches the output, on a terminal or in a notebook."""
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    return sys.stdout.isatty() or is_notebook()
+
+
+def is_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def show_in_notebook(image: Path):
     """Display an image below the cell, if this is a notebook."""
-    if "ipykernel" in sys.modules:
+    if is_notebook():
         ipython = importlib.import_module("IPython.display")  # every notebook has it
         ipython.display(ipython.Image(filename=image))
 

@@ -1,6 +1,5 @@
 """Training and prediction in a notebook, executed by a real kernel."""
 
-import importlib.util
 import os
 
 import pytest
@@ -11,9 +10,7 @@ from tests.test_files import write_csv
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
-# Keras and the scripts take a process that has imported ipykernel for a notebook.
-if importlib.util.find_spec("ipykernel") is None:
-    pytest.skip("needs ipykernel", allow_module_level=True)
+pytest.importorskip("ipykernel")
 
 CELLS = [
     """

@@ -1,13 +1,13 @@
 """What a training is and becomes: its state while it runs, its record, and how both are printed."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from sentiment.console import is_notebook
 from sentiment.constants import Settings
 from sentiment.data.dataset import Dataset
 from sentiment.data.word_vectors import WORD_VECTORS
@@ -96,7 +96,7 @@ def keep_numbers(metrics: dict) -> dict[str, float]:
 
 def format_command(script: str, *arguments: str) -> str:
     """Return how a script is called with these arguments, in a shell or in a notebook."""
-    if "ipykernel" in sys.modules:
+    if is_notebook():
         return f"{Path(script).stem}.main({list(arguments)})"
     return f"python {script} {' '.join(arguments)}"
 
