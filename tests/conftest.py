@@ -36,6 +36,8 @@ LONGEST = (
     "test_export",
     "test_backends",
     "test_interruption",
+    "test_edited_scripts",
+    "test_script",
     "test_predict",
     "test_training",
 )

@@ -70,6 +70,7 @@ def test_a_training_that_fails_can_be_resumed_in_the_same_process(train, train_o
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_several_seeds_are_trained_in_a_row(train, capsys):
     models = train(train_lstm, *SMALL, "--seed=2")
     capsys.readouterr()
@@ -153,6 +154,7 @@ def test_learning_rate_schedules(name, expected):
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_schedule_is_resumed_exactly(train, train_one_epoch, capsys):
     train_one_epoch(train_lstm, "--learning-rate-schedule=cosine_with_warmup", "--lstm-units=4")
     models = train(train_lstm, "--resume")
@@ -190,6 +192,7 @@ def test_the_file_of_word_vectors_is_recorded(
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_events_for_tensorboard(train, train_one_epoch):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train_one_epoch(train_lstm, "--tensorboard", "--lstm-units=4")
@@ -239,6 +242,7 @@ def test_a_log_file_has_a_line_per_epoch_and_no_control_characters(own_reviews, 
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_terminal_keeps_the_progress_bar(train, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
@@ -274,9 +278,6 @@ def test_runs_and_cache_are_in_the_project_whatever_the_current_directory(
     assert (project / "models" / "tokens_100" / "run.json").exists()
     assert any((project / "cache").iterdir())
     assert not any(elsewhere.iterdir())
-    assert "cnn_lstm" in run("predict.py", "A wonderful film.").stderr
     assert "tokens_100" in run("predict.py", "--run=newest", "A wonderful film.").stderr
     monkeypatch.setenv("SENTIMENT_MODELS", str(tmp_path / "other"))
-    run("train_lstm.py", f"--data={own_reviews}", "--epochs=1", "--name=own", "--lstm-units=4")
-    assert (tmp_path / "other" / "own" / "run.json").exists()
     assert "cnn_lstm" in run("predict.py", "A wonderful film.").stderr  # it comes with the project

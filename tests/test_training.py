@@ -34,6 +34,7 @@ from tests.conftest import (
 )
 
 SCRIPTS = [train_lstm, train_cnn_lstm, train_naive_bayes_lstm]
+EXTENDED = (pytest.mark.slow, pytest.mark.extended)  # variants for `make test-all`
 FILES = ["history.csv", "history.png", "model.keras", "run.json", "vocabulary.txt"]
 # Enough words to learn from, and few enough for a test.
 SHORT = [*CONSTANTS, "--vocabulary-size=5000", "--maximum-tokens=40", "--name=lstm"]
@@ -154,7 +155,7 @@ def evaluated(monkeypatch):
 
 @pytest.mark.parametrize(
     "script",
-    [train_lstm, *(pytest.param(script, marks=pytest.mark.slow) for script in SCRIPTS[1:])],
+    [train_lstm, *(pytest.param(script, marks=EXTENDED) for script in SCRIPTS[1:])],
 )
 def test_run_folder_is_complete(script, train, small_data, evaluated, monkeypatch, capsys):
     models = []
@@ -270,6 +271,7 @@ def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(
     script, train, small_data, monkeypatch
@@ -341,7 +343,7 @@ def fail_to_write(number, train, reason, folder):
 
 @pytest.mark.parametrize(
     "number",
-    [n if n == 5 else pytest.param(n, marks=pytest.mark.slow) for n in range(10)],
+    [n if n == 5 else pytest.param(n, marks=EXTENDED) for n in range(10)],
 )
 def test_a_full_disk_damages_nothing(number, train, monkeypatch, tmp_path):
     writes = []
@@ -361,7 +363,9 @@ def test_a_full_disk_damages_nothing(number, train, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize(
+    "number", [n if n == 5 else pytest.param(n, marks=EXTENDED) for n in range(10)]
+)
 def test_a_disk_that_becomes_read_only_damages_nothing(number, train, disk, monkeypatch):
     disk, remount = disk
     monkeypatch.chdir(disk)
