@@ -89,7 +89,12 @@ def test_a_misspelled_option_is_recognized(given, meant):
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole group of processes")
 @pytest.mark.parametrize(
     ("script", "seconds"),
-    [("train_lstm.py", 0.5), ("train_lstm.py", 2), ("predict.py", 1), ("plot_history.py", 1)],
+    [
+        ("train_lstm.py", 0.5),
+        pytest.param("train_lstm.py", 2, marks=pytest.mark.extended),
+        ("predict.py", 1),
+        pytest.param("plot_history.py", 1, marks=pytest.mark.extended),
+    ],
 )
 def test_ctrl_c_during_the_imports_is_one_line(script, seconds, tmp_path):
     # Where these tests run in the background, SIGINT is ignored, and what they start inherits it.

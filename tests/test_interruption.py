@@ -196,7 +196,14 @@ def test_a_run_that_another_process_trains_is_not_resumed(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kilobytes", "first"), [(64, "cache"), (64, "models"), (300, "models")])
+@pytest.mark.parametrize(
+    ("kilobytes", "first"),
+    [
+        pytest.param(64, "cache", marks=pytest.mark.extended),
+        pytest.param(64, "models", marks=pytest.mark.extended),
+        (300, "models"),
+    ],
+)
 def test_a_training_on_a_full_disk_is_resumed_exactly(kilobytes, first, folder, disk):
     disk, remount = disk
     remount(f"size={kilobytes}k")
