@@ -132,11 +132,12 @@ def test_padding_does_not_change_a_probability(script, monkeypatch):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_networks_without_a_mask_read_the_padding(script, monkeypatch):
+    keras.utils.set_random_seed(1)
     model = build_model(script, monkeypatch, {"VOCABULARY_SIZE": 10_000, "PADDING": "pre"})
     x = np.arange(1, 9)[np.newaxis]
     padded = np.pad(x, ((0, 0), (4, 0)))
     difference = model.predict(x, verbose=0) - model.predict(padded, verbose=0)
-    assert np.abs(difference).max() > 1e-5
+    assert np.abs(difference).max() > 1e-6  # rounding alone makes less
 
 
 @pytest.fixture
