@@ -13,9 +13,9 @@ import sentiment  # noqa: F401, before Keras: it sets the backend and quiets Ten
 
 import importlib.util
 import re
-import shutil
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
@@ -28,6 +28,7 @@ from sentiment.data.imdb import PACKAGE_REVIEWS, read_package
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SEPARATORS, START_ID
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
+from sentiment.runs.saved_model import LAYERS_HELP, import_layers
 
 CHECKED_REVIEWS = 1_000
 TOLERANCE = 1e-4
@@ -40,6 +41,7 @@ def main():
     parser = ArgumentParser(prog="export.py", description=__doc__.partition("\n")[0])
     parser.add_argument("run", nargs="?", help="a run in models/, a run folder, newest or best")
     parser.add_argument("--format", choices=FILES, required=True, help="of the export")
+    parser.add_argument("--layers", type=Path, metavar="FILE.py", help=LAYERS_HELP)
     parser.add_argument(
         "--output", type=Path, help="path of the export (default: in the run folder)"
     )
@@ -52,41 +54,58 @@ def main():
     for package in RUNTIMES.get(arguments.format, ()):
         if not importlib.util.find_spec(package):
             raise SentimentError(f"{package} is missing: pip install -r requirements/export.txt")
-    predictor = load_with_stock_lstm(arguments.run or DEFAULT_RUN)
+    layers = import_layers(arguments.layers) if arguments.layers else ()
+    predictor = load_with_stock_lstm(arguments.run or DEFAULT_RUN, layers)
     hint = "" if arguments.run else " (default; others: NAME, newest or best)"
     print(f"Run: {strip_control_characters(predictor.describe())}{hint}")
     output = arguments.output or predictor.folder / FILES[arguments.format]
-    if output.exists():
-        raise SentimentError(f"{output} exists already; delete it, or choose another --output")
+    parent = find_parent(output)
 
     texts = read_package()[0][:: PACKAGE_REVIEWS // CHECKED_REVIEWS]
     expected = predictor.predict(texts)
     export = {"savedmodel": export_savedmodel, "onnx": export_onnx, "litert": export_litert}
-    unfinished = output.with_name(f".unfinished-{output.name}")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        predict = export[arguments.format](predictor, unfinished)
-        difference = np.abs(predict(texts) - expected).max()
-        if not difference < TOLERANCE:
-            raise ValueError(f"its probabilities would differ by {difference:.1g}")
-        unfinished.rename(output)
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=parent) as folder:
+            unfinished = Path(folder, FILES[arguments.format])
+            predict = export[arguments.format](predictor, unfinished)
+            difference = np.abs(predict(texts) - expected).max()
+            if not difference < TOLERANCE:
+                raise ValueError(f"its probabilities would differ by {difference:.1g}")
+            output.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.rename(output)
     except Exception as error:  # converters and runtimes can fail in any way
-        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:500]
+        reason = reason or type(error).__name__
         raise SentimentError(f"can't export {predictor.folder} to {output}: {reason}") from None
-    finally:
-        if unfinished.is_dir():
-            shutil.rmtree(unfinished)
-        unfinished.unlink(missing_ok=True)
-    print(f"Exported {predictor.folder} to {output}")
+    print(strip_control_characters(f"Exported {predictor.folder} to {output}"))
     print(f"Checked on {len(texts):,} reviews: probabilities differ by at most {difference:.1g}")
 
 
-def load_with_stock_lstm(name: str | Path) -> Predictor:
+def find_parent(output: Path) -> Path:
+    """Return the closest folder above a path that exists.
+
+    Raises:
+        SentimentError: if the path exists already, or can't be created.
+    """
+    try:
+        if output.exists():
+            raise SentimentError(f"{output} exists already; delete it, or choose another --output")
+        parent = next(path for path in output.parents if path.exists())
+        for name in output.relative_to(parent).parts:
+            (parent / name).exists()  # or it raises an OSError, if the name is too long
+    except OSError as error:
+        raise SentimentError(f"can't write {output}: {error.strerror or error}") from None
+    if not parent.is_dir():
+        raise SentimentError(f"can't write {output}: {parent} is a file, not a folder")
+    return parent
+
+
+def load_with_stock_lstm(name: str | Path, layers: Iterable[type] = ()) -> Predictor:
     """Load a run with `keras.layers.LSTM` itself: the formats lack operations of the faster one."""
     registered = keras.saving.get_custom_objects()  # takes precedence over a custom_object_scope
     faster_lstm = registered.pop("LSTM")
     try:
-        return load_predictor(name)
+        return load_predictor(name, layers)
     finally:
         registered["LSTM"] = faster_lstm
 

@@ -23,14 +23,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.cli import ArgumentParser, run
-from sentiment.console import strip_control_characters
+from sentiment.console import format_message, print_to_stderr
 from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
 from sentiment.plots import LEGEND_CHARACTERS, draw_comparison
 from sentiment.runs.atomic import write_atomically
 from sentiment.runs.comparison import Group, describe_differences, group_runs, mark_incomparable
-from sentiment.runs.folder import exists, find_run_folder
-from sentiment.runs.record import RunRecord, find_runs, read_record
+from sentiment.runs.folder import RESERVED_NAMES, exists, find_run_folder
+from sentiment.runs.record import RunRecord, find_finished, find_runs, read_record
 
 IMAGE_FORMATS = (".png", ".svg", ".pdf", ".jpg")
 PLOTTED_GROUPS = 20  # more curves can't be told apart
@@ -54,7 +54,8 @@ def main():
         prog="plot_history.py", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
     text = (
-        "a run's name, its folder, a folder of runs, or a .csv or .json history (default: models/)"
+        "a run's name, its folder, newest or best, a folder of runs, or a .csv or .json history "
+        "(default: models/)"
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     text = "the plot (default: %(default)s)"
@@ -126,11 +127,13 @@ def read_runs(arguments: list[str]) -> list[RunRecord]:
 
 
 def find(argument: str) -> Path:
-    """Return the path of a file, a folder, or a run in ``models/``.
+    """Return the path of a file, a folder, or a run in ``models/``, which may be newest or best.
 
     Raises:
         SentimentError: if there is none.
     """
+    if argument in RESERVED_NAMES:
+        return find_finished(argument)[0]
     path = Path(argument)
     return path if exists(path) else find_run_folder(argument)
 
@@ -251,7 +254,7 @@ def _deviation(values):
 
 def _report(*lines):
     for line in lines:
-        print(strip_control_characters(line), file=sys.stderr)
+        print_to_stderr(format_message(line))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,12 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 
 from sentiment.cli import ArgumentParser, run
-from sentiment.console import progress_bar, redirect_to_null, strip_control_characters
+from sentiment.console import (
+    print_to_stderr,
+    progress_bar,
+    redirect_to_null,
+    strip_control_characters,
+)
 from sentiment.data.tables import (
     REPLACEMENT,
     TABLES,
@@ -39,8 +44,9 @@ from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
 from sentiment.plots import draw_explanation
 from sentiment.runs.atomic import write_atomically
 from sentiment.runs.folder import exists
+from sentiment.runs.saved_model import LAYERS_HELP, import_layers
 
-REVIEWS_IN_MEMORY = 10_000
+REVIEWS_IN_MEMORY, CHARACTERS_IN_MEMORY = 10_000, 20_000_000
 UNSURE = 0.1  # closer than this to 0.5, a probability says little
 FEW_WORDS = 5  # fewer known words say little
 LONG_REVIEW, LARGEST_CHANGES = 50, 8  # words
@@ -59,6 +65,7 @@ def main():
     )
     parser.add_argument("--column", help="the column of reviews in a table")
     parser.add_argument("--run", help="a run in models/, a run folder, newest or best")
+    parser.add_argument("--layers", type=Path, metavar="FILE.py", help=LAYERS_HELP)
     parser.add_argument(
         "--format", choices=("text", "csv", "json"), default="text", help="output format"
     )
@@ -89,14 +96,16 @@ def main():
     if first is None:
         raise SentimentError(f"{'standard input' if source == '-' else source} contains no reviews")
     reviews = itertools.chain([first], reviews)
-    predictor = load_predictor(arguments.run or DEFAULT_RUN)
+    layers = import_layers(arguments.layers) if arguments.layers else ()
+    predictor = load_predictor(arguments.run or DEFAULT_RUN, layers)
     hint = "" if arguments.run else " (default; others: --run NAME, newest or best)"
-    print(f"Run: {strip_control_characters(predictor.describe())}{hint}", file=sys.stderr)
+    print_to_stderr(f"Run: {strip_control_characters(predictor.describe())}{hint}")
     try:
         if arguments.explain:
             explain(next(reviews), predictor, arguments.output)
         else:
             predict_all(reviews, predictor, arguments.format)
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output has seen enough
         redirect_to_null(sys.stdout.fileno())
 
@@ -113,14 +122,14 @@ def read_reviews(path: str, column: str | None) -> Iterator[str]:
             with open_table(source) as table:
                 name = table.find_column(column, TEXT_COLUMNS, "name one with --column")
                 if table.note:
-                    print(f"Data: {table.note}", file=sys.stderr)
+                    print_to_stderr(f"Data: {table.note}")
                 for (review,) in table.read(name):
                     yield review
         else:
-            with open_text(source) as (file, _):
-                for line in file:
+            with open_text(source) as (lines, _):
+                for line in lines:
                     yield line.removesuffix("\n")
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SentimentError(f"can't read {path}: {reason}") from None
 
@@ -134,7 +143,7 @@ def predict_all(reviews: Iterator[str], predictor: Predictor, output_format: str
     # On a terminal the rows themselves show the progress.
     with progress_bar(is_shown=not sys.stdout.isatty()) as progress:
         task = progress.add_task("Predicting", total=None)
-        while chunk := list(itertools.islice(reviews, REVIEWS_IN_MEMORY)):
+        while chunk := take_chunk(reviews):
             sequences = [predictor.encode(review) for review in chunk]
             probabilities = predictor.predict_sequences(sequences)
             damaged += sum(REPLACEMENT in review for review in chunk)
@@ -142,7 +151,18 @@ def predict_all(reviews: Iterator[str], predictor: Predictor, output_format: str
                 print_row(*interpret(sequence, float(probability)), review)
             progress.update(task, advance=len(chunk))
     if damaged:
-        print(f"Data: {describe_damaged(damaged)}", file=sys.stderr)
+        print_to_stderr(f"Data: {describe_damaged(damaged)}")
+
+
+def take_chunk(reviews: Iterator[str]) -> list[str]:
+    """Return the next reviews, as many as are held in memory at the same time."""
+    chunk, characters = [], 0
+    for review in itertools.islice(reviews, REVIEWS_IN_MEMORY):
+        chunk.append(review)
+        characters += len(review)
+        if characters > CHARACTERS_IN_MEMORY:
+            break
+    return chunk
 
 
 def interpret(sequence: np.ndarray, probability: float) -> tuple[str, float, str]:
@@ -211,7 +231,7 @@ def explain(review: str, predictor: Predictor, output: Path | None):
     print_text(label, probability, note, shorten(strip_control_characters(review), note))
     if output:
         write_atomically(output, lambda path: draw_explanation(words, probabilities, changes, path))
-        print(f"Plot: {output}")
+        print(f"Plot: {strip_control_characters(str(output))}")
 
 
 def print_explanation(words, probabilities, changes):

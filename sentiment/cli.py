@@ -29,6 +29,9 @@ class ArgumentParser(argparse.ArgumentParser):
         hint = f"; did you mean {close[0]}?" if close else ""
         self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
+    def print_help(self, file=None):
+        print(self.format_help(), end="", file=file, flush=True)  # argparse ignores errors here
+
     def error(self, message: str) -> NoReturn:
         raise SentimentError(f"{message} (--help lists all options)", status=2)
 
@@ -48,6 +51,10 @@ def run(main: Callable[[], object]):
         message, status = str(stopped) or "stopped", 130
     except BrokenPipeError:
         message, status = "the program that read the output has ended", 1
+    except OSError as error:
+        # What has no file name is a stream: files are opened by their names.
+        place = error.filename or "can't write the output"
+        message, status = f"{place}: {error.strerror or error}", 1
     except (ValueError, TypeError, NameError, AttributeError) as error:
         place = _find_place(error)
         if place is None:
@@ -61,7 +68,7 @@ def run(main: Callable[[], object]):
         return
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         redirect_to_null(1)  # or Python fails again when it flushes stdout at exit
     if message:
         print_to_stderr(error_line(message))

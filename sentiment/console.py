@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+MESSAGE_CHARACTERS = 1_000  # of a message; one that quotes its input might have millions
+
 _terminal = 2
 
 
@@ -20,23 +22,35 @@ def strip_control_characters(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
+def format_message(message: object) -> str:
+    """Return a message as one line without control characters, shortened if it is very long.
+
+    Its middle is left out: what is wrong is at its beginning, what to do at its end.
+    """
+    text, gap = str(message), " … "
+    if len(text) > MESSAGE_CHARACTERS:
+        half = (MESSAGE_CHARACTERS - len(gap)) // 2
+        text = text[:half] + gap + text[-half:]
+    return strip_control_characters(text)
+
+
 def error_line(message: object) -> str:
     """Return the line in which a script reports an error."""
-    return f"{Path(sys.argv[0]).name}: {strip_control_characters(str(message))}"
+    return f"{Path(sys.argv[0]).name}: {format_message(message)}"
 
 
 def print_to_stderr(text: str):
-    """Print to stderr, even if nobody reads it any more, such as a tee that got Ctrl-C, too."""
+    """Print to stderr, even if it takes no text, such as a tee that got Ctrl-C, too."""
     try:
         print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
+    except OSError:
         redirect_to_null(2)  # or Python fails again when it flushes stderr at exit
 
 
 def warn(*messages: str):
     """Print warnings on lines of their own; a progress bar may not have ended its line yet."""
     for message in messages:
-        print("\n" * is_interactive() + f"Warning: {strip_control_characters(message)}")
+        print("\n" * is_interactive() + f"Warning: {format_message(message)}")
 
 
 def progress_bar(is_shown: bool = True) -> "Progress":
@@ -81,8 +95,11 @@ def open_null() -> TextIO:
 def prepare_streams():
     """Have stdout and stderr take any text, and open them on the null device if they are closed.
 
-    The next file to be opened would otherwise take the descriptor of a closed stream.
+    The next file to be opened would otherwise take the descriptor of a closed stream. So stdin's
+    is opened, too, though `sys.stdin` remains None.
     """
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)  # it gets the lowest descriptor that is free
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open_null())

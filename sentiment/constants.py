@@ -5,15 +5,15 @@ import ast
 import difflib
 import io
 import json
-import math
 import re
+import sys
 import tokenize
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiment.cli import ArgumentParser
-from sentiment.console import is_interactive
+from sentiment.console import is_interactive, strip_control_characters
 from sentiment.data.dataset import SOURCES
 from sentiment.data.word_vectors import WORD_VECTORS
 from sentiment.distribution import broadcast
@@ -120,7 +120,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         resumed, state = broadcast(lambda: find_unfinished(file.name, resume))
         _check_names(state["options"], constants, str(resumed), file.name)
         options = {**state["options"], **options}
-        evaluate_test = evaluate_test and state.get("evaluate_test", True)
+        evaluate_test = evaluate_test and state["evaluate_test"]
     elif like is not None:
         repeated, recorded = broadcast(lambda: read_like(like, file.name))
         options = {**_match(recorded, constants, like, file.name), **options}
@@ -128,7 +128,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     for name, value in [*constants.items(), *(("SEED", seed) for seed in seeds)]:
         if problem := _find_problem(name, value):
             what = _option(name) if name in options or value in seeds else name
-            parser.error(f"{what} must be {problem}, not {value!r}")
+            parser.error(f"{what} must be {problem}, not {_show(value)}")
     for name, value in constants.items():
         if json.loads(json.dumps(script[name])) == value:
             constants[name] = script[name]  # not a list for a tuple, nor text for a number as key
@@ -196,7 +196,8 @@ def _match(recorded: dict, constants: dict, name: str, script: str) -> dict:
     """
     _check_names(recorded, constants, name, script)
     if missing := [f"{key} = {value!r}" for key, value in constants.items() if key not in recorded]:
-        print(f"{name} doesn't set {', '.join(missing)}: the values of {script} are used")
+        text = f"{name} doesn't set {', '.join(missing)}: the values of {script} are used"
+        print(strip_control_characters(text))
     return recorded
 
 
@@ -221,12 +222,19 @@ def _check_names(recorded: dict, constants: dict, name: str, script: str):
         raise SentimentError(f"{name} sets {', '.join(unknown)}, but {script} has no such constant")
 
 
+def _show(value) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # hexadecimal digits can be more than Python prints as decimal ones
+        return "a number with so many digits"
+
+
 def _is_literal(value) -> bool:
     """Return whether a value can be written on the command line and in a record."""
     try:
         json.dumps(value)
         return ast.literal_eval(repr(value)) == value
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError):
         return isinstance(value, float)  # inf and NaN have no literal
 
 
@@ -263,9 +271,8 @@ def _find_problem(name: str, value) -> str | None:
         is_valid = value in CHOICES[name] and isinstance(value, type(CHOICES[name][0]))
         expected = f"one of {', '.join(map(str, CHOICES[name]))}"
     elif name == "WORD_VECTORS":
-        is_text = isinstance(value, str)
-        is_valid = is_text and (value in WORD_VECTORS or exists(Path(value)))
-        is_valid = is_valid and not Path(value).is_dir()
+        is_file = isinstance(value, str) and exists(Path(value)) and Path(value).is_file()
+        is_valid = is_file or value in WORD_VECTORS
         expected = f"one of {', '.join(WORD_VECTORS)}, or an existing GloVe or word2vec text file"
     elif name == "NAME":
         is_valid = isinstance(value, str) and bool(re.fullmatch(FOLDER_NAME, value))
@@ -279,7 +286,7 @@ def _find_problem(name: str, value) -> str | None:
         is_valid = type(value) is int and least <= value <= largest
         expected = f"a whole number from {least:,} to {largest:,}"
     elif name in POSITIVE_NUMBERS:
-        is_valid = is_number and 0 < value < math.inf
+        is_valid = is_number and 0 < value <= sys.float_info.max
         expected = "a number greater than 0"
     elif name in FRACTIONS:
         is_valid = is_number and 0 <= value < 1

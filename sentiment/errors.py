@@ -1,6 +1,6 @@
 """The one exception that this package raises for its users."""
 
-from sentiment.console import strip_control_characters
+from sentiment.console import format_message
 
 
 class SentimentError(Exception):
@@ -14,5 +14,5 @@ class SentimentError(Exception):
     """
 
     def __init__(self, message: str, status: int = 1):
-        super().__init__(strip_control_characters(message))
+        super().__init__(format_message(message))
         self.status = status

@@ -8,23 +8,27 @@
 The result is an array of shape (2,): the probability that each review is positive.
 """
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-import sentiment.layers  # noqa: F401, Keras then knows the layers in saved models
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.imdb import SOURCE_NAMES
 from sentiment.data.tokenizer import SPECIAL_TOKENS, encode, split_as_spelled
 from sentiment.errors import SentimentError
 from sentiment.paths import BUNDLED_MODELS
 from sentiment.runs.folder import MODEL, VOCABULARY
+from sentiment.runs.network import check_shapes
 from sentiment.runs.record import find_finished
+from sentiment.runs.saved_model import load_model
 
 BATCH_SIZE = 256
+MAXIMUM_VOCABULARY = 100_000_000  # bytes
 DEFAULT_RUN = BUNDLED_MODELS / "cnn_lstm"  # the best of the networks that come with the project
 
 
@@ -66,6 +70,7 @@ class Predictor:
 
         Raises:
             TypeError: if it is a single string.
+            SentimentError: if the network can't read them, or returns NaN.
         """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of reviews; write predict([text])")
@@ -76,7 +81,21 @@ class Predictor:
         if not len(sequences):
             return np.empty(0, dtype=np.float32)
         predict_on_batch = self.model.predict_on_batch
-        return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, self.padded_length)[:, 0]
+        try:
+            probabilities = predict_in_batches(
+                predict_on_batch, sequences, BATCH_SIZE, self.padded_length
+            )[:, 0]
+        except Exception as error:  # an edited network can fail in any way
+            # TensorFlow puts a traceback before the reason.
+            reason = re.sub(r"(?s)^Graph execution error.*\n  File .*?\n", "", str(error))
+            reason = " ".join(reason.split())[:300]
+            raise SentimentError(f"the network of {self.folder} failed: {reason}") from None
+        if not np.isfinite(probabilities).all():
+            raise SentimentError(
+                f"the network of {self.folder} returns NaN or infinity, not a probability; train "
+                "it again, with a lower LEARNING_RATE if its loss diverges"
+            )
+        return probabilities
 
     def describe(self) -> str:
         """Return the run folder and its validation accuracy, with the data if it isn't IMDB."""
@@ -101,12 +120,16 @@ class Predictor:
         return words, probabilities, np.diff(probabilities, prepend=before)
 
 
-def load_predictor(name: str | Path = DEFAULT_RUN) -> Predictor:
+def load_predictor(name: str | Path = DEFAULT_RUN, layers: Iterable[type] = ()) -> Predictor:
     """Load a finished run.
+
+    A network of other layers than those of Keras and of this project is refused, because a file
+    could run any code through them.
 
     Args:
         name: its name in ``models/``, the path of its folder, ``"newest"`` or ``"best"``, as
             `sentiment.runs.record.find_finished` takes them.
+        layers: layer classes of your own that are allowed in the network.
 
     Raises:
         SentimentError: if it can't be loaded.
@@ -114,21 +137,44 @@ def load_predictor(name: str | Path = DEFAULT_RUN) -> Predictor:
     folder, metadata = find_finished(name)
     constants = metadata["constants"]
     try:
-        words = (folder / VOCABULARY).read_bytes().decode().split("\n")[:-1]
-        if len(words) <= len(SPECIAL_TOKENS):
-            raise ValueError("it was trained on ids without their words, so it can't read text")
-        if len(words) > constants["VOCABULARY_SIZE"]:
-            raise ValueError(f"{VOCABULARY} has more words than the network has ids")
+        words = _read_vocabulary(folder / VOCABULARY)
+        if len(words) > constants.get("VOCABULARY_SIZE", len(words)):
+            raise ValueError(f"{VOCABULARY} has more words than VOCABULARY_SIZE in run.json")
+        if "MAXIMUM_TOKENS" not in constants:
+            raise ValueError("run.json has no MAXIMUM_TOKENS")
         maximum_tokens = constants["MAXIMUM_TOKENS"]
-        return Predictor(
-            folder=folder,
-            data=metadata["data"]["source"],
-            validation_accuracy=metadata["validation"]["accuracy"],
-            model=keras.saving.load_model(folder / MODEL),
-            word_ids={word: i for i, word in enumerate(words)},
-            maximum_tokens=maximum_tokens,
-            padded_length=maximum_tokens if constants.get("PADDING") == "pre" else None,
-        )
-    except Exception as error:  # a damaged model can fail in any way
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        padded_length = maximum_tokens if constants.get("PADDING") == "pre" else None
+        model = load_model(folder / MODEL, layers)
+        check_shapes(model, len(words) - 1, padded_length)
+    except (ValueError, OSError, SentimentError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise SentimentError(f"the run {folder} can't be loaded: {reason}") from None
+    return Predictor(
+        folder=folder,
+        data=metadata["data"]["source"],
+        validation_accuracy=metadata["validation"]["accuracy"],
+        model=model,
+        word_ids={word: i for i, word in enumerate(words)},
+        maximum_tokens=maximum_tokens,
+        padded_length=padded_length,
+    )
+
+
+def _read_vocabulary(path: Path) -> list[str]:
+    """Return the word of each id; raise a ValueError or OSError if they can't be used."""
+    if path.stat().st_size > MAXIMUM_VOCABULARY:
+        raise ValueError(f"{path.name} has more than {MAXIMUM_VOCABULARY // 10**6} MB")
+    try:
+        *words, rest = path.read_bytes().decode().split("\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} is damaged, not UTF-8 text") from None
+    if rest:
+        raise ValueError(f"{path.name} is cut off, its last line has no line break")
+    if len(words) <= len(SPECIAL_TOKENS):
+        raise ValueError("it was trained on ids without their words, so it can't read text")
+    if "" in words:
+        raise ValueError(f"line {words.index('') + 1} of {path.name} is empty, each must be a word")
+    if len(set(words)) < len(words):
+        ((word, _),) = Counter(words).most_common(1)
+        raise ValueError(f"{path.name} has the word {word!r} more than once")
+    return words

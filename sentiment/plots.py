@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from rich.cells import cell_len, chop_cells
 
+from sentiment.console import strip_control_characters
 from sentiment.fonts import PLACEHOLDER, make_legible
 
 # The color-blind safe palette of Okabe and Ito, with gray instead of its yellow, which is hard to
@@ -24,7 +25,11 @@ RAISING_COLOR, LOWERING_COLOR = COLORS[:2]
 TRAINING_STYLE: dict[str, Any] = {"linestyle": "--", "linewidth": 1, "alpha": 0.5, "markersize": 5}
 SINGLE_EPOCH_MARKER = "x"
 TRAINING_CURVES = 10  # with more groups they would hide the validation curves
-LEGEND_CHARACTERS, NOTE_CHARACTERS = 108, 145  # as many as fit in a line
+# As many as fit in a line.
+LEGEND_CHARACTERS, NOTE_CHARACTERS, TITLE_CHARACTERS = 108, 145, 88
+LINES = 4  # of a legend's label, a note or a title; the rest is left out
+LARGEST_VALUE = 1e9  # a loss beyond it is left out, as NaN is: the others would be a flat line
+EPOCHS = 1_000  # of more epochs, only every second, third or so on is drawn
 WORDS_PER_ROW, ROWS = 50, 6  # of an explanation
 LARGE_CHANGE = 0.03  # of the probability: the word is colored, too
 WORD_CELLS = 16  # width of a word in a terminal; longer words are shortened
@@ -37,35 +42,38 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
 
     Args:
         history: one dictionary per epoch, with the keys ``epoch``, ``accuracy``, ``loss``,
-            ``val_accuracy`` and ``val_loss``.
+            ``val_accuracy`` and ``val_loss``. A value that is not finite is left out.
         best_epoch: the epoch whose weights are saved, which is marked.
         title: the title of the figure.
         path: the image file; its suffix chooses the format.
     """
-    figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=12, parse_math=False)
+    (title,), families = make_legible([strip_control_characters(title)])
     epochs = [row["epoch"] for row in history]
-    for axes, (key, label) in zip(figure.subplots(1, 2), AXES, strict=True):
-        for prefix, color, style, name in (
-            ("", TRAINING_COLOR, "o--", "training"),
-            ("val_", VALIDATION_COLOR, "o-", "validation"),
-        ):
-            values = [row[prefix + key] for row in history]
-            axes.plot(epochs, values, style, color=color, label=name, markersize=4)
-        best = history[epochs.index(best_epoch)]["val_" + key]
-        axes.plot(
-            best_epoch,
-            best,
-            "o",
-            color=VALIDATION_COLOR,
-            markersize=11,
-            fillstyle="none",
-            markeredgewidth=2,
-            label=f"saved: epoch {best_epoch}",
-        )
-        _finish_axes(axes, key, label)
-        axes.legend()
-    figure.savefig(path)
+    with matplotlib.rc_context({"font.family": families}):
+        figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
+        figure.suptitle(_wrap(title, TITLE_CHARACTERS), fontsize=12, parse_math=False)
+        for axes, (key, label) in zip(figure.subplots(1, 2), AXES, strict=True):
+            for prefix, color, style, name in (
+                ("", TRAINING_COLOR, "--", "training"),
+                ("val_", VALIDATION_COLOR, "-", "validation"),
+            ):
+                values = np.array([row[prefix + key] for row in history], dtype=float)
+                values[np.abs(values) > LARGEST_VALUE] = np.nan
+                options = {"linestyle": style, "marker": "o", "markersize": 4}
+                _draw_curve(axes, epochs, values, color=color, label=name, **options)
+            axes.plot(
+                best_epoch,
+                values[epochs.index(best_epoch)],  # of the validation set
+                "o",
+                color=VALIDATION_COLOR,
+                markersize=11,
+                fillstyle="none",
+                markeredgewidth=2,
+                label=f"saved: epoch {best_epoch}",
+            )
+            _finish_axes(axes, key, label)
+            axes.legend()
+        figure.savefig(path)
 
 
 def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
@@ -73,18 +81,19 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
 
     Args:
         groups: a label and the histories of its runs, best group first. A history has one
-            list per column. Several histories become their mean, for the validation set in a band
-            of one standard deviation, as far as all have that epoch; then each goes on alone.
+            list per column, in which NaN is left out. Several histories become their mean, for the
+            validation set in a band of one standard deviation, as far as all have that epoch; then
+            each goes on alone.
         note: what stands below the legend.
         path: the image file; its suffix chooses the format.
     """
-    labels, families = make_legible(label for label, _ in groups)
-    labels = [
-        textwrap.fill(label, LEGEND_CHARACTERS, subsequent_indent=" " * 8) for label in labels
-    ]
-    notes = [*note.splitlines(), *([PLACEHOLDER_NOTE] if PLACEHOLDER in "".join(labels) else [])]
-    note = "\n".join(textwrap.fill(line, NOTE_CHARACTERS) for line in notes)
-    is_short = max(map(len, labels), default=0) < LEGEND_CHARACTERS / 2.2
+    texts, families = make_legible([*(label for label, _ in groups), *note.splitlines()])
+    notes = texts[len(groups) :]
+    labels = [_wrap(text, LEGEND_CHARACTERS, " " * 8) for text in texts[: len(groups)]]
+    if PLACEHOLDER in "".join(texts):
+        notes.append(PLACEHOLDER_NOTE)
+    note = "\n".join(_wrap(line, NOTE_CHARACTERS) for line in notes)
+    is_short = max(map(cell_len, labels), default=0) < LEGEND_CHARACTERS / 2.2
     columns = 2 if is_short and len(labels) > len(COLORS) else 1
     lines = sum(label.count("\n") + 1 for label in labels) / columns
     note_height = 0.17 * len(note.splitlines())
@@ -196,11 +205,17 @@ def _draw_mean(axes, histories, key, style):
     if shared == 1 and not style.get("marker"):
         style = {**style, "marker": SINGLE_EPOCH_MARKER}  # a single point has no line
     mean = np.mean([column[:shared] for column in columns], axis=0)
-    axes.plot(range(1, shared + 1), mean, **style)
+    _draw_curve(axes, range(1, shared + 1), mean, **style)
     for column in columns:
         if len(column) > shared:
             rest = {**style, "marker": "", "linewidth": 0.7}
-            axes.plot(range(shared, len(column) + 1), [mean[-1], *column[shared:]], **rest)
+            values = [mean[-1], *column[shared:]]
+            _draw_curve(axes, range(shared, len(column) + 1), values, **rest)
+
+
+def _draw_curve(axes, epochs, values, **style):
+    step = math.ceil(len(values) / EPOCHS)
+    axes.plot(epochs[::step], values[::step], **style)
 
 
 def _draw_band(axes, histories, key, color):
@@ -211,14 +226,22 @@ def _draw_band(axes, histories, key, color):
     values = np.array([column[:shared] for column in columns])
     with np.errstate(invalid="ignore"):  # a loss may have diverged
         mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1)
-    # No accuracy is above 100 %, unless another program counts in percent.
-    low, high = np.maximum(mean - deviation, 0), mean + deviation
-    if key == "val_accuracy" and values.max() <= 1:
-        high = np.minimum(high, 1)
-    epochs = range(1, shared + 1)
+    low = np.maximum(mean - deviation, np.minimum(values.min(axis=0), 0))
+    high = mean + deviation
+    if key == "val_accuracy":
+        high = np.minimum(high, np.maximum(values.max(axis=0), 1))
+    step = math.ceil(shared / EPOCHS)
+    epochs, low, high = range(1, shared + 1)[::step], low[::step], high[::step]
     axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
     if shared == 1:  # a band has no width
         axes.vlines(epochs, low, high, color=color, linewidth=1)
+
+
+def _wrap(text: str, width: int, indent: str = "") -> str:
+    """Wrap a text at a width in characters; a wide one, such as a Chinese one, counts as two."""
+    cells = cell_len(text) + text.count(PLACEHOLDER)
+    width = width * len(text) // max(cells, 1) or width
+    return textwrap.fill(text, width, subsequent_indent=indent, max_lines=LINES, placeholder=" …")
 
 
 def _draw_words(axes, words, probabilities, changes, columns):
@@ -257,7 +280,7 @@ def _finish_axes(axes, key, label):
         axes.set_xlim(max(x[0] - margin, 0.5), x[1] + margin)
         margin = max(0.05 * (y[1] - y[0]), 0.01)
         top = 1 if key == "accuracy" and y[1] <= 1 < y[1] + margin else y[1] + margin
-        axes.set_ylim(max(y[0] - margin, 0), top)
+        axes.set_ylim(max(y[0] - margin, min(y[0], 0)), top)
     if not axes.lines:
         axes.text(0.5, 0.5, "not recorded", ha="center", transform=axes.transAxes)
     if key == "accuracy":

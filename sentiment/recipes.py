@@ -8,6 +8,7 @@ from sentiment.errors import SentimentError
 from sentiment.paths import PROJECT
 from sentiment.runs.folder import exists
 from sentiment.runs.record import find_finished
+from sentiment.runs.schema import Recipe, check, check_depth, read_text
 
 
 def read_like(name: str, script: str) -> tuple[Path | None, dict]:
@@ -48,12 +49,14 @@ def _read_recipe(path: Path) -> tuple[str, dict]:
         SentimentError: if it can't be read.
     """
     try:
-        with path.open("rb") as file:
-            recipe = tomllib.load(file)
-        script, constants = recipe["script"], recipe["constants"]
-        if not isinstance(script, str) or not isinstance(constants, dict):
-            raise TypeError("script must be a string, constants a table")
-        return script, constants
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise SentimentError(f"the recipe {path} can't be read: {reason}") from None
+        recipe = tomllib.loads(read_text(path))
+        check(recipe, Recipe)
+        check_depth(recipe)
+        return recipe["script"], recipe["constants"]
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    raise SentimentError(f"the recipe {path} can't be read: {reason}")

@@ -100,7 +100,10 @@ def _train(train, settings):
 
 
 def _print_means(folders: list[Path]):
-    records = [read_record(folder).metadata for folder in folders]
+    try:
+        records = [read_record(folder).metadata for folder in folders]
+    except ValueError as error:  # a run was changed or deleted meanwhile
+        raise SentimentError(f"no mean over the seeds: {error}") from None
     print(f"\nMean of {len(records)} seeds")
     for split in ("validation", "test"):
         accuracies = [100 * record[split]["accuracy"] for record in records if record[split]]

@@ -5,6 +5,7 @@ import io
 import json
 
 import matplotlib.image
+import numpy as np
 
 CONSTANTS = {"NAME": "lstm", "SEED": 1, "DATA": "auto", "LSTM_UNITS": 100, "PADDING": "post"}
 DATA = {
@@ -44,6 +45,19 @@ def write_run(
     }
     (folder / "run.json").write_text(json.dumps(record))
     return folder
+
+
+def make_state(**changes):
+    """Return the state of a training that has not ended its first epoch."""
+    state = {"script": "train_lstm.py", "started": "2026-11-22T21:20:52+00:00"}
+    state |= {"constants": {**CONSTANTS, "EPOCHS": 3}, "options": {}, "evaluate_test": True}
+    state |= {"like": None, "data": DATA, "versions": {}, "sha256": {}, "history": [], "best": None}
+    return {**state, **changes}
+
+
+def write_checkpoint(folder, state, **arrays):
+    content = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    np.savez(folder / "checkpoint.npz", state=content, **arrays)
 
 
 def read_table(printed):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sentiment.cli import ArgumentParser, run
+from sentiment.console import warn
 from sentiment.errors import SentimentError
 from tests.conftest import PROGRAMS, PROJECT, assert_one_line
 
@@ -42,6 +43,31 @@ def test_an_error_is_one_line_with_the_name_of_the_script(status, capsys, monkey
 
 def test_an_error_is_a_failure_unless_it_says_otherwise():
     assert SentimentError("it failed").status == 1
+
+
+def test_a_very_long_message_is_shortened_in_its_middle(capsys):
+    message = "what is wrong: " + 1_000_000 * "x\n" + "; what to do"
+    error = str(SentimentError(message))
+    warn(message)
+    for shown in (error, str(SentimentError(error)), capsys.readouterr().out):
+        assert len(shown) < 2_000
+        assert "what is wrong" in shown and "what to do" in shown and "…" in shown
+    assert str(SentimentError("x" * 500)) == "x" * 500
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(2, "No such file", "a\nb.csv"), ["a b.csv", "No such file"]),
+        (PermissionError(13, "Permission denied", Path("x")), ["x: ", "Permission denied"]),
+        (OSError(28, "No space left on device"), ["output", "No space left on device"]),
+    ],
+)
+def test_a_file_that_fails_is_one_line(error, words, capsys, monkeypatch):
+    code, out, err = run_and_exit(error, capsys, monkeypatch)
+    assert (code, out) == (1, "printed before\n")
+    assert all(word in err for word in words)
+    assert_one_line(err.removesuffix("\n"))
 
 
 @pytest.mark.parametrize("message", ["", "stopped after an epoch"])

@@ -162,11 +162,6 @@ def test_runs_without_recorded_layers_are_not_averaged_with_others():
     assert "layers" in text
 
 
-@pytest.mark.parametrize("layers", [5, "LSTM(100)", {"LSTM": 100}])
-def test_layers_that_are_no_list_count_as_not_recorded(layers):
-    assert compare(make_run("a", layers=layers), make_run("b", SEED=2)) == {("a", "b"): []}
-
-
 def test_runs_of_another_size_are_told_apart():
     differences = compare(make_run("small", parameters=1_000), make_run("large", parameters=2_000))
     assert "1,000" in differences[("small",)][0] and "2,000" in differences[("large",)][0]

@@ -6,7 +6,6 @@ import shutil
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import train_cnn_lstm
@@ -15,6 +14,7 @@ import train_naive_bayes_lstm
 from sentiment.constants import parse_constants
 from sentiment.errors import SentimentError
 from tests.conftest import CONSTANTS, PROJECT, assert_one_line, run_script
+from tests.run_folders import make_state, write_checkpoint
 
 RECIPES = sorted((PROJECT / "recipes").glob("*.toml"))
 SCRIPTS = [train_lstm, train_cnn_lstm, train_naive_bayes_lstm]
@@ -81,6 +81,8 @@ def test_an_option_sets_its_constant_and_nothing_else():
         (["--data", "x" * 999], "--data"),
         (["--padding", "both"], "post, pre"),
         (["--word-vectors", "glove"], "ppmi, none"),
+        (["--word-vectors", "x" * 999], "ppmi, none"),
+        (["--name", "x" * 999], "--name"),
         (["--precision", "float8"], "float32"),
         (["--name", ""], "--name"),
         (["--resume", "--like", "lstm"], "--like"),
@@ -170,7 +172,7 @@ def test_a_constant_that_cannot_be_recorded_is_no_option(tmp_path, value):
         parse_constants(script, ["--added", "1"])
 
 
-@pytest.mark.parametrize("given", ["[3,", "text", "{1}", "b'x'", "[" * 9_999])
+@pytest.mark.parametrize("given", ["[3,", "text", "{1}", "b'x'", "[" * 9_999, "0x" + "f" * 9_999])
 def test_a_wrong_value_of_an_added_constant_is_one_line(tmp_path, given):
     script = add_constant(tmp_path, "[64, 32]")
     with pytest.raises(SentimentError, match="--added") as raised:
@@ -241,6 +243,10 @@ def test_constants_that_a_recipe_lacks_keep_their_values_and_are_named(tmp_path,
         ("\x00", "own.toml"),
         (b"\xff", "own.toml"),
         (None, "own.toml"),
+        ('script = "train_lstm.py"\nconstants = ' + "[" * 30 + "]" * 30, "constants"),
+        ('script = "train_lstm.py"\nconstants.X = ' + "[" * 30 + "]" * 30, "nested"),
+        ('script = "train_lstm.py"\nconstants.X = ' + "[" * 9_999, "nested"),
+        pytest.param("#" * 10_000_001, "10 MB", id="too large"),
     ],
 )
 def test_an_unusable_recipe_is_one_line(tmp_path, content, expected):
@@ -256,7 +262,16 @@ def test_an_unusable_recipe_is_one_line(tmp_path, content, expected):
 
 @pytest.mark.parametrize(
     ("line", "option"),
-    [("EPOCHS = 0", "--epochs"), ("EPOCHS = 1979-05-27", "--epochs"), ("NAME = 5", "--name")],
+    [
+        ("EPOCHS = 0", "--epochs"),
+        ("EPOCHS = 1979-05-27", "--epochs"),
+        ("EPOCHS = 0x" + "f" * 9_999, "--epochs"),
+        ("LEARNING_RATE = 1" + "0" * 400, "--learning-rate"),
+        ("NAME = 5", "--name"),
+        ('NAME = "' + "x" * 300 + '"', "--name"),
+        ('WORD_VECTORS = "' + "x" * 300 + '"', "--word-vectors"),
+        ('DATA = "' + "x" * 300 + '"', "--data"),
+    ],
 )
 def test_a_wrong_value_in_a_recipe_is_one_line(tmp_path, line, option):
     path = tmp_path / "own.toml"
@@ -318,21 +333,15 @@ def test_a_run_that_does_not_exist_is_one_line(finished_run, name):
 
 
 def test_a_checkpoint_sets_nothing_but_constants(tmp_path):
-    path = write_checkpoint(tmp_path / "checkpoint.npz", {"EPOCHS": 7, "build_model": 1})
-    with pytest.raises(SentimentError, match="build_model") as raised:
-        read(train_lstm, "--resume", tmp_path)
-    assert_one_line(raised.value)
-    write_checkpoint(path, {"EPOCHS": 7})
+    for name in ("build_model", "Run", "keras", "__name__"):
+        write_checkpoint(tmp_path, make_state(options={"EPOCHS": 7, name: 5}))
+        with pytest.raises(SentimentError, match=name) as raised:
+            read(train_lstm, "--resume", tmp_path)
+        assert_one_line(raised.value)
+    write_checkpoint(tmp_path, make_state(options={"EPOCHS": 7}))
     settings = parse(train_lstm, "--resume", tmp_path)
     assert settings.constants == {**read(train_lstm), "EPOCHS": 7}
     assert settings.resumed == tmp_path
-
-
-def write_checkpoint(path, options):
-    state = {key: {} for key in ("constants", "data", "versions", "sha256")}
-    state |= {"script": "train_lstm.py", "options": options}
-    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8))
-    return path
 
 
 @pytest.mark.slow

@@ -155,6 +155,46 @@ def test_existing_output_is_left_alone(run_export, tmp_path):
     assert output.read_text() == "mine"
 
 
+def write_partly(predictor, path):
+    path.mkdir()
+    (path / "part").write_text("half")
+    raise OSError("the converter failed")
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("file/x", "file is a file"),
+        ("file/x/y", "file is a file"),
+        ("x" * 300, "too long"),
+        (f"new/{'x' * 300}/x", "too long"),
+        ("new/folders/x", "converter failed"),
+        ("x" * 250, "converter failed"),
+    ],
+)
+def test_what_can_not_be_written_is_one_line_and_leaves_nothing(
+    output, expected, run_export, monkeypatch, tmp_path
+):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(export, "export_savedmodel", write_partly)
+    error = run_export(BUNDLED / "lstm", "--format", "savedmodel", "--output", output)
+    assert error.status == 1 and expected in str(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_can_not_be_written_is_one_line(run_export, disk):
+    folder, remount = disk
+    remount("ro")
+    arguments = ["--format", "savedmodel", "--output", folder / "new" / "x"]
+    assert "Read-only" in str(run_export(BUNDLED / "lstm", *arguments))
+
+
+def test_a_run_with_a_name_that_is_too_long_is_one_line(run_export):
+    error = run_export("x" * 300, "--format", "savedmodel")
+    assert error.status == 1 and "there is no run" in str(error)
+
+
 def test_missing_package_is_named(run_export, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     error = run_export(BUNDLED / "lstm", "--format", "onnx")

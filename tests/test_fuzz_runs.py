@@ -1,8 +1,12 @@
 """Run folders, checkpoints, histories and recipes from elsewhere are read or rejected."""
 
+import functools
 import json
 import shutil
+import statistics
+from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -11,10 +15,12 @@ from hypothesis import strategies as st
 import train_lstm
 from sentiment.constants import parse_constants
 from sentiment.inference import load_predictor
-from sentiment.runs.checkpoint import read_checkpoint
+from sentiment.runs import checkpoint
+from sentiment.runs.checkpoint import read_arrays, read_state, restore_checkpoint
+from sentiment.runs.comparison import describe_differences, group_runs, mark_incomparable
 from sentiment.runs.folder import HASHED_FILES
 from sentiment.runs.record import read_record
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, assert_one_line
 from tests.fuzzing import (
     JSON,
     LINES,
@@ -26,6 +32,7 @@ from tests.fuzzing import (
     read_or_reject,
     write_npz,
 )
+from tests.run_folders import make_state
 
 pytestmark = pytest.mark.slow
 
@@ -83,9 +90,19 @@ def test_histories_in_json(content):
 def test_records(content):
     folder = copy_run("records")
     (folder / "run.json").write_bytes(content)
-    read_or_reject(read_record, folder, error=ValueError)
+    record = read_or_reject(read_record, folder, error=ValueError)
     read_or_reject(load_predictor, str(folder))
     read_or_reject(parse, "--like", str(folder))
+    if record:
+        groups, _ = group_runs([record, read_record(LSTM), replace(record, name="again")])
+        mark_incomparable(groups)
+        describe_differences(groups)
+        for group in groups:
+            assert 0 <= statistics.fmean(group.validation_accuracies) <= 1
+            assert "".join(
+                [group.title, group.network, group.data, *group.differences]
+            ).isprintable()
+            assert group.seconds >= 0 and all(group.best_epochs)
 
 
 @given(
@@ -123,21 +140,13 @@ def test_vocabularies(content):
         assert 0 <= predictor.predict(["a good film"])[0] <= 1
 
 
-STATE = {
-    "script": "train_lstm.py",
-    "options": {"EPOCHS": 2, "NAME": "lstm"},
-    "evaluate_test": True,
-    "constants": {"EPOCHS": 2},
-    "data": {},
-    "versions": {},
-    "sha256": {},
-    "history": [],
-}
+ROW = {"epoch": 1, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0, "seconds": 1}
+STATE = make_state(options={"EPOCHS": 2, "NAME": "lstm"}, history=[ROW], best=ROW)
 
 
 def write_checkpoint(state):
     content = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    return write_npz(state=content, model_0=np.zeros((3, 2)), optimizer_0=np.zeros(()))
+    return write_npz(state=content, best_0=np.zeros((3, 2)), model_0=np.zeros((3, 2)))
 
 
 @given(st.one_of(damage(write_checkpoint(STATE)), change(STATE).map(write_checkpoint)))
@@ -145,5 +154,44 @@ def write_checkpoint(state):
 def test_checkpoints(content):
     path = make_folder("checkpoints") / "checkpoint.npz"
     path.write_bytes(content)
-    read_or_reject(read_checkpoint, path.parent)
+    read_or_reject(read_state, path.parent)
+    read_or_reject(read_arrays, path.parent)
     read_or_reject(parse, "--resume", str(path.parent))
+
+
+@functools.cache
+def make_model():
+    """Return a tiny compiled network, and the arrays of its checkpoint."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    folder = make_folder("arrays")
+    checkpoint.write_checkpoint(folder / "checkpoint.npz", STATE, model, model.get_weights())
+    return model, read_arrays(folder)
+
+
+SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+TYPES = st.sampled_from(["f4", "f8", "f2", "i4", "i8", "u1", "?", "c8", "U2", "S2", "V2", "M8[s]"])
+ARRAYS = st.builds(np.zeros, SHAPES, TYPES)
+NAMES = st.sampled_from(
+    ["best_0", "best_1", "best_2", "best_x", "model_0", "model_1", "optimizer_0"]
+)
+
+
+@given(st.dictionaries(NAMES | st.text(max_size=3), st.none() | ARRAYS, min_size=1, max_size=3))
+@fuzz()
+def test_arrays_of_checkpoints(changes):
+    model, arrays = make_model()
+    variables = [*model.weights, *model.optimizer.variables]
+    before = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+    changed = {key: value for key, value in {**arrays, **changes}.items() if value is not None}
+    try:
+        best = restore_checkpoint(model, changed)
+    except ValueError as error:
+        assert_one_line(error)
+        after = map(keras.ops.convert_to_numpy, variables)
+        assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    else:
+        expected = model.weights if "best_0" in changed else []
+        assert [x.shape for x in best or ()] == [x.shape for x in expected]
+        model.predict_on_batch(np.zeros((1, 2)))

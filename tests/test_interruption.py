@@ -18,7 +18,6 @@ import pytest
 import train_lstm
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
-from sentiment.runs.checkpoint import CONDITIONS
 from sentiment.runs.folder import LOCK, lock_run_folder, unlock_run_folder
 from sentiment.runs.recorder import RunRecorder
 from tests.conftest import (
@@ -29,6 +28,7 @@ from tests.conftest import (
     run_script,
     start_script,
 )
+from tests.run_folders import make_state, write_checkpoint
 from tests.test_files import write_csv
 
 ARGUMENTS = [*CONSTANTS, "--data=own.csv", "--epochs=3", "--batch-size=16", "--maximum-tokens=20"]
@@ -184,8 +184,7 @@ def test_a_run_that_another_process_trains_is_not_resumed(folder):
     run = folder / "models" / "busy"
     shutil.copytree(folder / "models" / "uninterrupted", run)
     (run / "run.json").unlink()
-    state = {"script": "train_lstm.py", "options": {}, **{key: {} for key in CONDITIONS}}
-    np.savez(run / "checkpoint.npz", state=np.frombuffer(json.dumps(state).encode(), np.uint8))
+    write_checkpoint(run, make_state())
     lock = lock_run_folder(run)
     finished = run_script("train_lstm.py", *ARGUMENTS, "--resume", "busy", folder=folder)
     unlock_run_folder(run, lock)

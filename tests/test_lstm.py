@@ -269,6 +269,12 @@ def test_same_errors_as_the_stock_layer():
 
 
 @pytest.mark.slow
+def test_shapes_that_do_not_fit_are_broadcast_or_refused_as_in_the_stock_layer():
+    # In a process of its own, which a mask that is longer than its input must not end.
+    assert_succeeds(start_program("lstm_shapes.py"))
+
+
+@pytest.mark.slow
 def test_jit_compile():
     pair = make_pair(return_sequences=True)
     assert not runs_fused(pair[1], jit_compile=True)

@@ -15,13 +15,11 @@ from tests.conftest import PROGRAMS, PROJECT
 pytestmark = pytest.mark.extended
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-@pytest.mark.parametrize("kind", ["cpu", "gpu"])
-def test_masked_reviews_have_the_results_and_gradients_of_the_stock_layer(kind, devices):
+def run_on_jax(program, kind, devices):
+    """Run a program of tests/programs as if JAX had so many devices of a kind."""
     pytest.importorskip("jax")
-    programs = [PROGRAMS / "with_backends.py", "jax", PROGRAMS / "compare_lstms_on_jax.py"]
     subprocess.run(
-        [sys.executable, *programs, kind],
+        [sys.executable, PROGRAMS / "with_backends.py", "jax", PROGRAMS / program, kind],
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
@@ -31,3 +29,15 @@ def test_masked_reviews_have_the_results_and_gradients_of_the_stock_layer(kind, 
         },
         check=True,
     )
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_masked_reviews_have_the_results_and_gradients_of_the_stock_layer(kind, devices):
+    run_on_jax("compare_lstms_on_jax.py", kind, devices)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_shapes_that_do_not_fit_are_broadcast_or_refused_as_in_the_stock_layer(kind, devices):
+    run_on_jax("compare_lstm_shapes_on_jax.py", kind, devices)

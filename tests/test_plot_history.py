@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 
 import pytest
@@ -213,6 +214,37 @@ def test_a_missing_path_is_named(name, suggestion, make_run, plot, tmp_path):
     assert name in str(raised.value)
     assert ("did you mean" in str(raised.value)) == bool(suggestion)
     assert suggestion is None or suggestion in str(raised.value)
+    assert_one_line(raised.value)
+
+
+@pytest.mark.parametrize("name", ["newest", "best"])
+def test_the_newest_and_the_best_run_are_found(name, make_run, plot):
+    for folder in (make_run("late", 0.8), make_run("good", 0.9)):
+        record = json.loads((folder / "run.json").read_text())
+        record["started"] = f"2026-{'02' if folder.name == 'late' else '01'}-01T00:00:00+00:00"
+        (folder / "run.json").write_text(json.dumps(record))
+        (folder / "vocabulary.txt").write_text("word\n" * 10)
+    (row,) = read_table(plot(name, "--csv"))
+    assert row["run"] == {"newest": "late", "best": "good"}[name]
+
+
+@pytest.mark.parametrize("layout", [(), ("--csv",), ("--markdown",)])
+def test_names_are_shown_as_they_are_without_control_characters(layout, make_run, plot):
+    make_run("[red]x")
+    make_run("a\x1b[31mb\nc\u202e", LSTM_UNITS=3)
+    printed = plot(*layout)
+    assert "[red]x" in printed.out
+    assert all(letter.isprintable() or letter == "\n" for letter in printed.out + printed.err)
+    assert len(printed.out.splitlines()) <= 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_not_waited_for(make_run, plot, tmp_path):
+    make_run("good")
+    os.mkfifo(tmp_path / "models" / "pipe.csv")
+    assert "pipe.csv" in plot().err
+    with pytest.raises(SentimentError, match=r"pipe\.csv") as raised:
+        plot("models/pipe.csv")
     assert_one_line(raised.value)
 
 

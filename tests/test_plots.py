@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+import xml.etree.ElementTree
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 import sentiment.fonts
+from sentiment.console import strip_control_characters
 from sentiment.plots import draw_comparison, draw_explanation, draw_history
 
 HISTORY = {
@@ -187,6 +189,51 @@ def test_a_loss_that_diverged_does_not_hide_the_rest(figures):
     assert np.isfinite(loss.get_ylim()).all() and loss.get_ylim()[0] <= 0.2
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 3e38, 1e308])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_values_that_are_not_finite_are_left_out_of_a_history(figures, bad, epochs):
+    rows = make_rows(*[0.8] * epochs)
+    rows[0].update(loss=bad, val_loss=bad)
+    draw_history(rows, 1, "title", "x.png")
+    training = figures[0].axes[1].lines[0]
+    assert (
+        np.isnan(training.get_ydata()[0])
+        and list(training.get_ydata()[1:]) == [0.4, 0.4][: epochs - 1]
+    )
+    assert max(map(abs, figures[0].axes[1].get_ylim())) < 10
+
+
+def test_seeds_are_averaged_where_all_have_a_number(figures):
+    seeds = [{"val_loss": [0.5, float("nan"), 0.3]}, {"val_loss": [0.7, 0.5, 0.5]}]
+    draw_comparison([("seeds", seeds)], "", "x.png")
+    loss = figures[0].axes[1]
+    (curve,), (band,) = find_curves(loss), loss.collections
+    assert curve.get_ydata()[[0, 2]] == pytest.approx([0.6, 0.4]) and np.isnan(curve.get_ydata()[1])
+    assert {x for path in band.get_paths() for x in path.vertices[:, 0]} <= {1, 3}
+
+
+def test_negative_values_are_inside_the_axes(figures):
+    seeds = [{"val_loss": [-3.0, -5.0]}, {"val_loss": [-4.0, -6.0]}]
+    draw_comparison([("seeds", seeds)], "", "x.png")
+    loss = figures[0].axes[1]
+    band = loss.collections[0].get_paths()[0].vertices[:, 1]
+    assert loss.get_ylim()[0] <= band.min() < band.max() < 0
+
+
+def test_a_very_long_history_has_a_plot_of_usual_size(figures):
+    count = 30_000
+    draw_history(make_rows(*[0.8] * count), count // 2, "title", "x.svg")
+    column = [0.8] * count
+    histories = [{"val_loss": column}, {"val_loss": column}, {"val_loss": 2 * column}]
+    draw_comparison([("long", histories)], "", "x.svg")
+    for figure in figures:
+        lines = [line for axes in figure.axes for line in axes.lines]
+        assert max(line.get_xdata()[-1] for line in lines) > 0.99 * count
+        assert all(len(line.get_xdata()) < 2_000 for line in lines)
+        bands = [band for axes in figure.axes for band in axes.collections]
+        assert all(len(path.vertices) < 5_000 for band in bands for path in band.get_paths())
+
+
 def explain(count, change=0.01):
     words = [f"$word{i}$" for i in range(count)]
     changes = np.array([(-1) ** i * change for i in range(count)])
@@ -239,16 +286,43 @@ def test_long_words_are_shortened(figures):
     assert figures[0].axes[0].get_window_extent().height > 100
 
 
+@pytest.mark.parametrize("name", [r"a$\frac$b", "x" * 5_000, "影" * 300, "a\nb\x1bc\ufffe\ud800"])
+def test_any_name_is_inside_the_figure(figures, name):
+    draw_history(make_rows(0.7, 0.8), 1, name, "x.png")
+    draw_comparison([(strip_control_characters(name), [HISTORY])] * 20, "", "x.png")
+    history, comparison = figures
+    assert history.get_suptitle()[:3] in (name[:3], "a b", "□□□")
+    assert comparison.get_figheight() < 25
+    for figure in figures:
+        for text in (figure._suptitle or figure.legends[-1],):
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.y0 >= 0
+            assert box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+        assert all(axes.get_window_extent().height > 100 for axes in figure.axes)
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_no_name_makes_a_file_that_cannot_be_read(suffix, tmp_path):
+    path = tmp_path / f"x.{suffix}"
+    draw_history(make_rows(0.7), 1, "a\x00b\x0b\x1b[31m\ufffe\ud800--> ]]> <b> &amp;", path)
+    if suffix == "svg":
+        xml.etree.ElementTree.parse(path)
+    else:
+        assert path.read_bytes().startswith(b"%PDF")
+
+
 @pytest.mark.parametrize(
     "word", ["电影", "مرحبا", "हिन्दी", "😀🤖", "👨\u200d👩", "\udc80", "a\ufe0fb"]
 )
 def test_no_character_causes_a_warning(figures, word):
     draw_explanation(["good", word], np.array([0.6, 0.7]), np.array([0.1, 0.1]), "x.png")
     draw_comparison([(word, [HISTORY])], "", "x.png")
+    draw_comparison([("good", [HISTORY])], f"other data: {word}", "x.png")
     for figure in figures:
         texts = find_texts(figure)
         if any("□" in text for text in texts):
             assert any("font" in text for text in texts)
+    draw_history(make_rows(0.7), 1, word, "x.png")
 
 
 def test_an_installed_font_is_used_before_the_placeholder(monkeypatch):

@@ -113,7 +113,7 @@ def test_text_gets_the_probabilities_of_the_training_data(
     constants = json.loads((trained / "models" / name / "run.json").read_text())["constants"]
     data = load_data(constants["DATA"], 5_000, 30)
     sequences = data.x_test[:1_000]
-    assert len(sequences) == 1_000
+    assert len(sequences) > 900
     ids = {word: i for i, word in enumerate(data.vocabulary)}
     texts = package[0][:: 1 if constants["DATA"] == "imdb-package" else 5]
     text_of = {encode(text, ids)[-30:].tobytes(): text for text in texts}
@@ -195,6 +195,7 @@ def test_a_file_larger_than_one_chunk_is_predicted_in_order(tmp_path, run_predic
         (["--file", "none.txt"], 1, "none.txt"),
         (["--file", "own.csv", "--column", "x"], 1, "'x'; the columns are review, sentiment"),
         (["--run", "none", "x"], 1, "'none' in models/"),
+        (["--run", "x" * 300, "x"], 1, "there is no run"),
         (["x", "--file", "own.csv"], 2, "--file"),
         (["--explain", "x", "y"], 2, "--explain"),
         (["--explain", "x", "--output", "x.doc"], 2, ".png, .svg, .pdf"),
@@ -245,7 +246,8 @@ def test_damaged_and_malicious_runs_are_refused(folder, tmp_path, monkeypatch):
     code = keras.layers.Lambda(lambda x: [x, open("executed", "w")][0])  # noqa: PTH123, SIM115
     keras.Model(inputs, code(inputs)).save(tmp_path / "models" / "lambda" / "model.keras")
     marker.unlink(missing_ok=True)
-    (tmp_path / "models" / "words" / "vocabulary.txt").write_text("a\n" * 11_000)
+    words = "".join(f"a{number}\n" for number in range(11_000))
+    (tmp_path / "models" / "words" / "vocabulary.txt").write_text(words)
     (tmp_path / "models" / "nothing" / "vocabulary.txt").write_text("a\nb\nc\nd\n")
     for name, expected in {
         "truncated": "can't be loaded",

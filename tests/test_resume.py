@@ -1,11 +1,16 @@
 """A run is resumed as it was started, repeated on request, and stopped where the loss diverges."""
 
+import io
+import json
 import os
 import shutil
+import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import plot_history
@@ -15,7 +20,10 @@ import train_naive_bayes_lstm
 from sentiment.errors import SentimentError
 from sentiment.inference import load_predictor
 from sentiment.runs.folder import HASHED_FILES, create_run_folder
+from sentiment.runs.record import read_record
+from sentiment.runs.recorder import RunRecorder
 from tests.conftest import assert_one_line
+from tests.run_folders import write_checkpoint
 
 SMALL = ["--lstm-units=8", "--embedding-size=8"]
 
@@ -85,6 +93,154 @@ def test_a_damaged_checkpoint_is_an_error(train, train_one_epoch, tmp_path, caps
     (tmp_path / "models" / "newer").rename(tmp_path / "models" / "lstm")
     checkpoint.unlink()
     assert "no checkpoint" in fail(train, "--resume", "lstm")
+
+
+def read_checkpoint(folder):
+    with np.load(folder / "checkpoint.npz") as file:
+        arrays = dict(file)
+    return json.loads(arrays.pop("state").tobytes()), arrays
+
+
+def read_files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+NESTED = json.loads("[" * 900 + "]" * 900)
+ROW = {"epoch": 1, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0}
+OTHER_ROW = {**ROW, "seconds": 1.0}
+# What is changed in the state after one of two epochs; ...: is missing.
+WRONG_STATES = [
+    {"options": {"DATA": 5}},
+    {"options": {"DATA": ["imdb"]}},
+    {"options": {"DATA": None}},
+    {"options": {"Run": "x"}},
+    {"options": {"keras": 5}},
+    {"options": []},
+    {"options": {"LSTM_UNITS": NESTED}},
+    {"constants": 5},
+    {"constants": {}},
+    {"data": []},
+    {"versions": {"keras": 5}},
+    {"sha256": ...},
+    {"evaluate_test": "no"},
+    {"script": ...},
+    {"script": "train\x1b[31m\n.py"},
+    {"started": ...},
+    {"started": "yesterday\x1b[31m"},
+    {"like": 5},
+    {"history": "x"},
+    {"history": ...},
+    {"history": []},
+    {"history": [ROW]},
+    {"history": [{**OTHER_ROW, "epoch": 2}]},
+    {"history": [{**OTHER_ROW, "epoch": epoch} for epoch in (1, 2, 3)]},
+    {"history": [{**OTHER_ROW, "val_accuracy": 7}]},
+    {"history": [{**OTHER_ROW, "own": "x"}], "best": {**OTHER_ROW, "own": "x"}},
+    {"history": [OTHER_ROW, {**OTHER_ROW, "epoch": 2, "own": 1}], "best": OTHER_ROW},
+    {"best": None},
+    {"best": ...},
+    {"best": OTHER_ROW},
+    {"best": 1},
+]
+# What is changed in its arrays, likewise; the state is an array, too.
+WRONG_ARRAYS = [
+    {"best_0": None},
+    {"best_1": None},
+    {"best_0": np.zeros(3, np.float32)},
+    {"best_99": np.zeros(3)},
+    {"model_0": np.array(["x"])},
+    {"optimizer_0": np.zeros((), np.float32)},
+    {"optimizer_1": None},
+    {"state": None},
+    {"state": np.zeros(3)},
+    {"state": np.frombuffer(b"[]", np.uint8)},
+    {"state": np.frombuffer(b"[" * 100_000, np.uint8)},
+    {"state": np.frombuffer(b'{"script": ' + b"1" * 5_000 + b"}", np.uint8)},
+]
+
+
+def test_a_wrong_checkpoint_is_one_line_and_changes_nothing(train, train_one_epoch, tmp_path):
+    train_one_epoch(train_lstm, *SMALL)
+    run = tmp_path / "models" / "lstm"
+    state, arrays = read_checkpoint(run)
+
+    def check():
+        before = read_files(run)
+        message = fail(train, "--resume", "lstm")
+        assert str(Path("models", "lstm")) in message or "must be" in message
+        assert read_files(run) == before
+        return message
+
+    for changes in WRONG_STATES:
+        changed = {name: value for name, value in {**state, **changes}.items() if value is not ...}
+        write_checkpoint(run, changed, **arrays)
+        message = check()
+        name = next(iter(changes))
+        assert name in ("options", "constants", "script") or name in message
+    whole = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays}
+    for changes in WRONG_ARRAYS:
+        changed = {name: array for name, array in {**whole, **changes}.items() if array is not None}
+        np.savez(run / "checkpoint.npz", **changed)
+        check()
+    np.savez_compressed(run / "checkpoint.npz", **whole)  # it may unpack to any size
+    check()
+    with zipfile.ZipFile(run / "checkpoint.npz", "a", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("zeros.npy", bytes(10**8))
+    check()
+
+
+def test_a_run_whose_files_were_changed_is_finished_with_its_own(
+    train, monkeypatch, tmp_path, capsys
+):
+    with monkeypatch.context() as changed, pytest.raises(ZeroDivisionError):
+        changed.setattr(RunRecorder, "finish", lambda *_: 1 / 0)
+        train(train_lstm, *SMALL, "--epochs=1")
+    run = tmp_path / "models" / "lstm"
+    weights = keras.saving.load_model(run / "model.keras").get_weights()
+    before = {name: (run / name).read_bytes() for name in ("vocabulary.txt", "history.csv")}
+    words = before["vocabulary.txt"].decode().split("\n")
+    good, awful = words.index("good"), words.index("awful")
+    words[good], words[awful] = "awful", "good"
+    (run / "vocabulary.txt").write_bytes("\n".join(words).encode())
+    (run / "history.csv").write_text("epoch,loss\n1,0.5\n")
+    network = keras.saving.load_model(run / "model.keras")
+    network.set_weights([-weight for weight in weights])
+    network.save(run / "model.keras")
+    (tmp_path / "own").write_text("mine")
+    (run / ".unfinished-model.keras").symlink_to(tmp_path / "own")
+    state, arrays = read_checkpoint(run)
+    write_checkpoint(run, {**state, "like": str(tmp_path / "gone\x1b[31m")}, **arrays)
+    run = run.rename(run.with_name(r"a$\frac$b"))  # an error in a formula
+    capsys.readouterr()
+    train(train_lstm, "--resume", run.name)
+    assert last_line(capsys).startswith("Not compared ")
+    assert read_record(run).metadata["epochs"] == 1
+    assert {name: (run / name).read_bytes() for name in before} == before
+    finished = keras.saving.load_model(run / "model.keras").get_weights()
+    assert all(np.array_equal(*pair) for pair in zip(weights, finished, strict=True))
+    assert (tmp_path / "own").read_text() == "mine"
+
+
+def test_a_training_whose_output_is_not_read_any_more_stops_like_ctrl_c(
+    train, monkeypatch, tmp_path
+):
+    class Closed(io.StringIO):
+        def __init__(self, text):
+            super().__init__()
+            self.failing = text
+
+        def write(self, text):
+            if self.failing in text:
+                raise BrokenPipeError
+            return super().write(text)
+
+    for text, epochs in (("Run folder", 0), ("Epoch 1", 1), ("Epoch 2", 2)):
+        with monkeypatch.context() as changed:
+            changed.setattr(sys, "stdout", Closed(text))
+            arguments = ["--resume"] if epochs else SMALL
+            assert fail(train, *arguments).endswith("python train_lstm.py --resume lstm")
+        state, _ = read_checkpoint(tmp_path / "models" / "lstm")
+        assert len(state["history"]) == epochs
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch raises an error of its own")

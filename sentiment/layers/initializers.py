@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from sentiment.console import strip_control_characters
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import SPECIAL_TOKENS
@@ -175,4 +176,5 @@ def _report(what: str, layers: list, model: keras.Model, constant: str):
     # The cell of an LSTM layer is called by the layer's name.
     paths = [layer.path.removeprefix(f"{model.name}/") for layer in layers]
     names = ", ".join(path.removesuffix("/lstm_cell") for path in paths)
-    print(f"{what}: {names or f'no layer found, {constant} has no effect'}")
+    found = names or f"no layer found, {constant} has no effect"
+    print(strip_control_characters(f"{what}: {found}"))

@@ -45,7 +45,9 @@ class LSTM(keras.layers.LSTM):
         backend, stock_loop = keras.backend.backend(), super().inner_loop
         if backend == "jax":
             return lstm_jax.run(self, stock_loop, sequences, initial_state, mask, training)
-        if backend == "tensorflow" and lstm_tensorflow.can_run(self, sequences, mask):
+        if backend == "tensorflow" and lstm_tensorflow.can_run(
+            self, sequences, initial_state, mask
+        ):
             return lstm_tensorflow.run(self, sequences, initial_state, mask, training)
         return stock_loop(sequences, initial_state, mask, training=training)
 

@@ -25,7 +25,7 @@ def run(layer, stock_loop, sequences, initial_state, mask, training):
         mask: None or bool ``(batch, steps)``.
         training: whether to apply dropout.
     """
-    if _can_run_masked(layer, mask):
+    if _can_run_masked(layer, sequences, initial_state, mask):
         if training and 0.0 < layer.dropout < 1.0:
             sequences *= layer.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
         return _run_masked(sequences, initial_state, mask, layer.cell)
@@ -40,11 +40,14 @@ def run(layer, stock_loop, sequences, initial_state, mask, training):
     )
 
 
-def _can_run_masked(layer, mask):
+def _can_run_masked(layer, sequences, initial_state, mask):
+    batch, steps, _ = sequences.shape
     return (
         jax.default_backend() == "gpu"
         and mask is not None
-        and len(mask.shape) == 2
+        # Other shapes are left to the stock layer, which broadcasts them or raises an error.
+        and mask.shape == (batch, steps)
+        and [state.shape for state in initial_state] == 2 * [(batch, layer.units)]
         and layer.activation is keras.activations.tanh
         and layer.recurrent_activation is keras.activations.sigmoid
         and not layer.recurrent_dropout
@@ -58,7 +61,7 @@ def _can_run_masked(layer, mask):
 
 def _run_masked(sequences, initial_state, mask, cell):
     """Return what the stock loop does without `return_sequences`, on cuDNN."""
-    dtype = sequences.dtype
+    dtype, mask = sequences.dtype, mask.astype(bool)
     # A masked step carries the state on unchanged, so moving all masked steps behind the others
     # changes no state.
     order = jnp.argsort(~mask, axis=1, stable=True)
@@ -120,7 +123,9 @@ def _share_rows(function, arrays, weights):
     if distribution:
         mesh, dimension = distribution.device_mesh.backend_mesh, distribution.batch_dim_name
         rows, whole = jax.sharding.PartitionSpec(dimension), jax.sharding.PartitionSpec()
-        if len(arrays[0]) % mesh.shape[dimension] == 0:
+        sizes = {array.shape[:1] for array in jax.tree.leaves(arrays)}
+        # Arrays of other sizes are broadcast, or raise an error, only if they are whole.
+        if len(sizes) == 1 and len(arrays[0]) % mesh.shape[dimension] == 0:
             function = jax.shard_map(
                 function, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
             )

@@ -14,8 +14,12 @@ from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 from sentiment.layers.block_lstm import run_chunks
 
 
-def can_run(layer, sequences, mask):
-    """Return whether `run` supports a layer's options and its input."""
+def can_run(layer, sequences, initial_state, mask):
+    """Return whether `run` supports a layer's options and its input.
+
+    Shapes that don't fit are left to the stock layer, which broadcasts them or raises an error.
+    """
+    batch = sequences.shape[:1]
     return (
         layer.compute_dtype == sequences.dtype.name == "float32"
         and layer.activation is keras.activations.tanh
@@ -24,7 +28,15 @@ def can_run(layer, sequences, mask):
         and not layer.recurrent_dropout
         and not layer.unroll
         and layer.use_cudnn is not True
-        and (mask is None or len(mask.shape) == 2)
+        and len(initial_state) == 2
+        and all(
+            batch.is_compatible_with(state.shape[:1]) and state.shape[1:] == [layer.units]
+            for state in initial_state
+        )
+        and (
+            mask is None
+            or (len(mask.shape) == 2 and sequences.shape[:2].is_compatible_with(mask.shape))
+        )
         and all(device.device_type == "CPU" for device in tf.config.get_visible_devices())
         # XLA, the compiler behind `jit_compile`, has no kernel for the fused operation.
         and not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
@@ -50,6 +62,8 @@ def run(layer, sequences, initial_state, mask, training):
     if layer.go_backwards:
         sequences = tf.reverse(sequences, [1])
     batch, steps = tf.unstack(tf.shape(sequences)[:2])
+    # Sizes that `can_run` did not know are broadcast, or raise an error, as in the stock layer.
+    initial_state = [tf.broadcast_to(state, [batch, layer.units]) for state in initial_state]
 
     if mask is None:
         lengths = tf.fill([batch], steps)
@@ -57,6 +71,8 @@ def run(layer, sequences, initial_state, mask, training):
         mask = tf.cast(mask, tf.bool)
         if layer.go_backwards:
             mask = tf.reverse(mask, [1])
+        # In a graph, the stock layer ignores what a mask has beyond the last step.
+        mask = tf.broadcast_to(tf.slice(mask, [0, 0], [-1, steps]), [batch, steps])
         lengths = tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
         is_right_padded = tf.reduce_all(mask == tf.sequence_mask(lengths, steps))
         # A masked step carries the state on unchanged, so moving all masked steps behind the

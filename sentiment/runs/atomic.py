@@ -21,6 +21,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]):
     """
     temporary = path.with_name(f".unfinished-{path.name}")
     try:
+        temporary.unlink(missing_ok=True)  # it may be a link to another file
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import numpy as np
 
 from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
-from sentiment.runs.folder import CHECKPOINT, RECORD, find_run_folder
+from sentiment.runs.folder import CHECKPOINT, RECORD, exists, find_run_folder
+from sentiment.runs.schema import MAXIMUM_BYTES, Metrics, State, check, check_regular, parse_json
 
 # What must be the same to resume a run, and what is compared when a run is repeated.
 CONDITIONS = ("constants", "data", "versions", "sha256")
+# What a resumed training takes from its checkpoint beside the conditions, which are the same.
+RESUMED = ("started", "options", "evaluate_test", "like", "history", "best")
 
 
 def write_checkpoint(path: Path, state: dict, model: keras.Model, best_weights: list | None):
@@ -35,28 +40,27 @@ def write_checkpoint(path: Path, state: dict, model: keras.Model, best_weights: 
         np.savez(file, **arrays)
 
 
-def read_checkpoint(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """Return the state and the arrays of a run folder's checkpoint.
+def read_state(folder: Path) -> dict:
+    """Return the state in a run folder's checkpoint, a `sentiment.runs.schema.State`.
 
     Raises:
-        SentimentError: if it is missing or damaged.
+        SentimentError: if the checkpoint is missing or damaged.
     """
-    try:
-        with np.load(folder / CHECKPOINT, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        state = json.loads(arrays.pop("state").tobytes())
-        for key in ("options", *CONDITIONS):
-            if not isinstance(state[key], dict):
-                raise TypeError(f"{key} is not a dictionary")
-        return state, arrays
-    except FileNotFoundError:
-        raise SentimentError(
-            f"{folder} can't be resumed, it has no checkpoint; train again under another name"
-        ) from None
-    except Exception as error:  # a damaged file can fail in any way
-        raise SentimentError(
-            f"{folder} can't be resumed, {CHECKPOINT} is damaged: {error}"
-        ) from None
+    return _open(folder, _read_state)
+
+
+def read_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a run folder's checkpoint, as `restore_checkpoint` takes them.
+
+    Raises:
+        SentimentError: if the checkpoint is missing or damaged.
+    """
+
+    def read(archive):
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        return {name: _read_array(archive, name) for name in names if name != "state"}
+
+    return _open(folder, read)
 
 
 def restore_checkpoint(
@@ -68,13 +72,13 @@ def restore_checkpoint(
         ValueError: if the checkpoint is of another network.
     """
     variables = _name_variables(model)
-    best = [name for name in arrays if name.startswith("best_")]
-    shapes = {name: array.shape for name, array in arrays.items() if name not in best}
-    if shapes != {name: tuple(variable.shape) for name, variable in variables.items()}:
+    best = {f"best_{number}": weight for number, weight in enumerate(model.weights)}
+    expected = {**variables, **(best if "best_0" in arrays else {})}
+    if _describe(arrays) != _describe(expected):
         raise ValueError("it was started with another network")
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return [arrays[f"best_{number}"] for number in range(len(best))] or None
+    return [arrays[name] for name in best] if "best_0" in arrays else None
 
 
 def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
@@ -89,11 +93,11 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
     """
     if name:
         folder = find_run_folder(name)
-        if (folder / RECORD).exists():
+        if exists(folder / RECORD):
             raise SentimentError(f"{folder} is finished, there is nothing to resume")
-        state, _ = read_checkpoint(folder)
-        if state.get("script") != script:
-            raise SentimentError(f"{folder} was started by {state.get('script')}, not by {script}")
+        state = read_state(folder)
+        if state["script"] != script:
+            raise SentimentError(f"{folder} was started by {state['script']}, not by {script}")
         return folder, state
     found = []
     for path in models_folder().glob(f"*/{CHECKPOINT}"):
@@ -101,13 +105,69 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
             found.append((path.stat().st_mtime, str(path.parent)))
     for _, folder_name in sorted(found, reverse=True):
         try:
-            state, _ = read_checkpoint(Path(folder_name))
+            state = read_state(Path(folder_name))
         except SentimentError as error:
             print(f"Skipped: {error}")
             continue
-        if state.get("script") == script and not Path(folder_name, RECORD).exists():
+        if state["script"] == script and not exists(Path(folder_name, RECORD)):
             return Path(folder_name), state
     raise SentimentError(f"there is no unfinished run of {script} in {models_folder()}/")
+
+
+def _open(folder: Path, read: Callable[[zipfile.ZipFile], Any]) -> Any:
+    path = folder / CHECKPOINT
+    try:
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            # What is not compressed takes no more memory than the file takes space.
+            is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            size = sum(member.file_size for member in members)
+            if is_compressed or size > path.stat().st_size:
+                raise ValueError("it unpacks to more than its size")
+            return read(archive)
+    except FileNotFoundError:
+        raise SentimentError(
+            f"{folder} can't be resumed, it has no checkpoint; train again under another name"
+        ) from None
+    except PermissionError as error:
+        raise SentimentError(f"{folder} can't be resumed: {error.strerror}") from None
+    except Exception as error:  # a damaged file can fail in any way
+        raise SentimentError(
+            f"{folder} can't be resumed, {CHECKPOINT} is damaged: {error}"
+        ) from None
+
+
+def _read_state(archive: zipfile.ZipFile) -> dict:
+    if archive.getinfo("state.npy").file_size > MAXIMUM_BYTES:
+        raise ValueError("its state is too large")
+    state = parse_json(_read_array(archive, "state").tobytes().decode())
+    check(state, State)
+    history, best = state["history"], state["best"]
+    check(state, Metrics)
+    if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
+        raise ValueError("its history lacks an epoch")
+    if len(history) > state["constants"].get("EPOCHS", 0):
+        raise ValueError("its history has more epochs than EPOCHS")
+    if any(row.keys() != history[0].keys() for row in history):
+        raise ValueError("the epochs of its history have different metrics")
+    # As text, because NaN does not equal itself.
+    rows = [json.dumps(row) for row in history]
+    if json.dumps(best) not in (rows or ["null"]):
+        raise ValueError("its best epoch is not in its history")
+    if ("best_0.npy" in archive.namelist()) != bool(history):
+        raise ValueError("it lacks the weights of its best epoch")
+    return state
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _describe(arrays: dict) -> dict[str, tuple]:
+    """Return the shape and the type of each array or variable."""
+    return {name: (tuple(array.shape), str(array.dtype)) for name, array in arrays.items()}
 
 
 def _name_variables(model):

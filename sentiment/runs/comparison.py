@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 import statistics
 from collections import Counter
@@ -16,6 +17,7 @@ from sentiment.runs.record import RunRecord
 NOT_COMPARED = ("NAME", "SEED", "DATA", "TENSORBOARD")
 # Values that switch something off: such a constant equals one that an older script doesn't have.
 OFF = (None, False, 0, "none", "constant")
+SHOWN_CHARACTERS = 200  # of a name or value from a record
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        return strip_control_characters(self.runs[0].name)
+        return _shorten(self.runs[0].name)
 
     @property
     def title(self) -> str:
@@ -61,16 +63,13 @@ class Group:
     @property
     def network(self) -> str:
         """The kind of network: the name of its script."""
-        script = strip_control_characters(Path(self.metadata.get("script", "")).stem)
+        script = _shorten(Path(self.metadata.get("script", "")).stem)
         return script.removeprefix("train_").replace("_", "-").upper() or "unknown"
 
     @property
     def layers(self) -> list[str]:
         """The layers as recorded, such as ``LSTM(100)``; empty in older records."""
-        layers = self.metadata.get("network")
-        if not isinstance(layers, list):
-            return []
-        return [strip_control_characters(str(layer)) for layer in layers]
+        return [_shorten(layer) for layer in self.metadata.get("network", [])]
 
     @property
     def data(self) -> str:
@@ -78,14 +77,14 @@ class Group:
         if not data:
             return "unknown"
         counts = "{training:,} training, {validation:,} validation, {test:,} test".format(**data)
-        return strip_control_characters(f"{data['source']} ({counts})")
+        return f"{_shorten(data['source'])} ({counts})"
 
     @property
     def validation_accuracies(self) -> list[float]:
         if self.metadata:
             return [record.metadata["validation"]["accuracy"] for record in self.runs]
-        accuracies = self.runs[0].history.get("val_accuracy")
-        return [accuracies[self.best_epochs[0] - 1]] if accuracies else []
+        accuracies = self.runs[0].history.get("val_accuracy", [])
+        return [x for x in accuracies[self.best_epochs[0] - 1 :][:1] if not math.isnan(x)]
 
     @property
     def test_accuracies(self) -> list[float]:
@@ -150,13 +149,14 @@ def mark_incomparable(groups: list[Group]) -> str:
 def describe_differences(groups: list[Group]):
     """Describe in which constants and layers each group differs from most groups."""
     found: dict[int, list[tuple[int, str]]] = {id(group): [] for group in groups}
+    settings = {id(group): group.settings for group in groups}
     for name in dict.fromkeys(name for group in groups for name in group.constants):
         # Neither a constant that only one kind of network has nor one that older runs don't have
         # distinguishes the runs that have it from the others.
         having = [group for group in groups if name in group.constants]
         networks = {group.network for group in having}
         values = {
-            id(group): json.dumps(group.settings.get(name))
+            id(group): json.dumps(settings[id(group)].get(name))
             for group in groups
             if group.network in networks
         }
@@ -180,7 +180,7 @@ def _count_differences(layers: Iterable[str], networks: Counter) -> int:
 
 
 def _describe(name: str, group: Group) -> str:
-    return strip_control_characters(f"{name}={group.constants[name]}")
+    return _shorten(f"{name}={group.constants[name]}")
 
 
 def _compare_layers(group: Group, groups: list[Group]) -> str:
@@ -240,6 +240,12 @@ def _tell_apart(groups: list[Group]):
 def _find_best_epoch(history: dict[str, list[float]]) -> int:
     """Return the best epoch of a history, counted from 1."""
     for key, best in (("val_loss", min), ("val_accuracy", max), ("loss", min), ("accuracy", max)):
-        if key in history:
-            return history[key].index(best(history[key])) + 1
-    raise AssertionError("read_record returns no history without these")
+        if numbers := [value for value in history.get(key, []) if not math.isnan(value)]:
+            return history[key].index(best(numbers)) + 1
+    raise AssertionError("read_record returns no history without a number")
+
+
+def _shorten(text: str) -> str:
+    """Return a text from a record in a form that can be shown."""
+    text = strip_control_characters(text[: SHOWN_CHARACTERS + 1])
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"

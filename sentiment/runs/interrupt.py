@@ -1,4 +1,7 @@
-"""Ctrl-C in a training: it ends after the current step, and a second Ctrl-C ends it at once."""
+"""Ctrl-C in a training: it ends after the current step, and a second Ctrl-C ends it at once.
+
+A training whose output nobody reads any more ends, too, and can be resumed.
+"""
 
 import signal
 import sys
@@ -8,6 +11,7 @@ from typing import Any
 
 from sentiment.console import open_null, print_to_stderr, stop_at_once
 from sentiment.distribution import is_main_process
+from sentiment.errors import SentimentError
 
 
 class InterruptHandler:
@@ -16,8 +20,8 @@ class InterruptHandler:
     Of several processes the main one decides: the steps that it has begun need the others.
 
     Args:
-        stop: called if Ctrl-C is pressed outside of ``fit``, before `KeyboardInterrupt` is raised;
-            returns its message.
+        stop: called if Ctrl-C is pressed outside of ``fit``, before `KeyboardInterrupt` is raised,
+            and if nobody reads the output; returns the message.
 
     Attributes:
         is_training: set it while ``fit`` runs, which then has to look at ``is_interrupted``.
@@ -33,10 +37,23 @@ class InterruptHandler:
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._handle)
 
-    def release(self):
-        """Give SIGINT back to its previous handler, and have the output printed again."""
+    def release(self, kind, error, traceback):
+        """Give SIGINT back to its previous handler, and have the output printed again.
+
+        Args:
+            kind, error, traceback: the exception with which the training ended, if any.
+
+        Raises:
+            SentimentError: if it ended because nobody reads its output.
+        """
         self._restore_handler()
         sys.stdout = self._stdout
+        # Rich, which prints a network's summary, raises SystemExit in its place.
+        if any(
+            isinstance(e, BrokenPipeError) for e in (error, getattr(error, "__context__", None))
+        ):
+            status = 130 if self.is_interrupted else 1  # Ctrl-C stops a tee, too
+            raise SentimentError(f"nobody reads the output; {self._stop()}", status) from None
 
     def _restore_handler(self):
         if self._previous is not None:

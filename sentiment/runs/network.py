@@ -11,9 +11,9 @@ from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, START_ID
 from sentiment.errors import SentimentError
+from sentiment.runs.saved_model import find_own_layers
 
 REVIEWS = 200_000  # reviews of a set whose ids are checked, if there are more
-OWN_PACKAGES = ("keras", "sentiment")
 PLAIN = (dict, tuple, bool, int, float, str)  # types of the arguments that are recorded
 UNDESCRIBED = ("name", "dtype", "data_format", "trainable")
 LAYER_NAME = r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*"  # what TensorFlow takes as the name of a scope
@@ -32,41 +32,32 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         Warnings, a line each.
 
     Raises:
-        SentimentError: if its output is not a probability for each review, if it has no vector for
-            a word id, or if it can't be copied through its config, as Keras saves it.
+        SentimentError: if it doesn't fit the data, as `check_shapes` says, or if it can't be copied
+            through its config, as Keras saves it.
     """
-    if not hasattr(model, "output_shape"):
-        raise SentimentError(
-            "build_model() must return a keras.Sequential or a keras.Model of inputs and outputs, "
-            "which Keras can save and load"
-        )
-    if model.output_shape != (None, 1):
-        shape = str(model.output_shape).replace("None", "batch", 1)
-        hint = ""
-        if isinstance(model.output_shape, tuple) and len(model.output_shape) > 2:
-            hint = "; the last recurrent layer must not have return_sequences=True"
-        raise SentimentError(
-            f"the network's output has the shape {shape}; it must be (batch, 1), the probability "
-            f"that a review is positive{hint}"
-        )
-    _check_vocabulary(model, data)
+    largest_id = max(
+        int(sequence.max())
+        for sequences in (data.x_train, data.x_validation, data.x_test)
+        for sequence in subsample(sequences, REVIEWS)
+    )
+    check_shapes(model, largest_id, data.maximum_tokens if padding == "pre" else None)
     for layer in model._flatten_layers():
         if not re.fullmatch(LAYER_NAME, layer.name):
             raise SentimentError(
                 f"the layer name {layer.name!r} can't be used; take letters, digits and '_'"
             )
-    foreign = {
-        type(layer).__name__
-        for layer in model._flatten_layers()
-        if type(layer).__module__.partition(".")[0] not in OWN_PACKAGES
-    }
-    remedy = f"move {' and '.join(sorted(foreign))} to sentiment/layers, as CONTRIBUTING.md says"
+    own_layers = " and ".join(sorted(layer.__name__ for layer in find_own_layers(model)))
     try:
         type(model).from_config(model.get_config())
     except Exception as error:  # a layer of a user's own can fail in any way
         reason = " ".join(str(error).split()).partition(". ")[0]
-        advice = f"; {remedy}" if foreign else ""
-        raise SentimentError(f"Keras can't save this network: {reason}{advice}") from None
+        advice = (
+            f"; {own_layers} needs @keras.saving.register_keras_serializable() and a get_config, "
+            "as in sentiment/layers/naive_bayes.py"
+        )
+        raise SentimentError(
+            f"Keras can't save this network: {reason}{advice * bool(own_layers)}"
+        ) from None
     problems = []
     activation = getattr(model.layers[-1], "activation", keras.activations.sigmoid)
     if activation is not keras.activations.sigmoid:
@@ -74,14 +65,67 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
             "the last layer has no sigmoid, so its output is not a probability; use "
             'layers.Dense(1, activation="sigmoid")'
         )
-    if foreign:
-        problems.append(f"predict.py can't load layers from outside this project; {remedy}")
+    if own_layers:
+        problems.append(
+            f"predict.py and export.py need --layers FILE.py, the file that defines {own_layers}, "
+            "unless it is in sentiment/layers"
+        )
     if padding == "post" and _depends_on_padding(model):
         problems.append(
             "the network doesn't mask the padding, so its output depends on the other reviews in a "
             'batch; use mask_zero=True and layers that support masks, or PADDING = "pre"'
         )
     return problems
+
+
+def check_shapes(model: keras.Model, largest_id: int, padded_length: int | None):
+    """Check that a network maps word ids to probabilities.
+
+    Args:
+        model: the network.
+        largest_id: the largest word id that it will read.
+        padded_length: the number of tokens to which reviews are pre-padded; None if they are
+            post-padded.
+
+    Raises:
+        SentimentError: if its input is not ``(batch, tokens)``, if its output is not
+            ``(batch, 1)``, or if it has no vector for a word id.
+    """
+    if not hasattr(model, "output_shape"):
+        raise SentimentError(
+            "build_model() must return a keras.Sequential or a keras.Model of inputs and outputs, "
+            "which Keras can save and load"
+        )
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 2:
+        shapes = " and ".join(_describe_shape(tensor.shape) for tensor in model.inputs)
+        raise SentimentError(
+            f"the network's input has the shape {shapes}; it must be (batch, tokens), the word ids"
+        )
+    tokens = model.inputs[0].shape[1]
+    if tokens not in (None, padded_length):
+        length = f"{padded_length:,} tokens" if padded_length else "no fixed length"
+        raise SentimentError(
+            f"the network takes {tokens:,} tokens, but the reviews have {length}; use "
+            "keras.Input((None,))"
+        )
+    if model.output_shape != (None, 1):
+        hint = ""
+        if isinstance(model.output_shape, tuple) and len(model.output_shape) > 2:
+            hint = "; the last recurrent layer must not have return_sequences=True"
+        raise SentimentError(
+            f"the network's output has the shape {_describe_shape(model.output_shape)}; it must be "
+            f"(batch, 1), the probability that a review is positive{hint}"
+        )
+    embeddings = [
+        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
+    ]
+    # Another one may be of positions.
+    widest = max(embeddings, key=lambda layer: layer.input_dim, default=None)
+    if widest is not None and widest.input_dim <= largest_id:
+        raise SentimentError(
+            f"the reviews have word ids up to {largest_id:,}, but the layer {widest.name} has "
+            f"input_dim={widest.input_dim:,}; set it to VOCABULARY_SIZE"
+        )
 
 
 def describe_network(model: keras.Model) -> list[str]:
@@ -123,6 +167,10 @@ def _simplify(value):
     return value[0] if len(value) == 1 else tuple(value)
 
 
+def _describe_shape(shape) -> str:
+    return str(shape).replace("(None", "(batch")
+
+
 def _depends_on_padding(model: keras.Model) -> bool:
     ids = np.array([[START_ID, *[OOV_ID] * 99]], dtype=np.int32)
     longer = np.pad(ids, ((0, 0), (0, 100)), constant_values=PADDING_ID)
@@ -133,21 +181,3 @@ def _depends_on_padding(model: keras.Model) -> bool:
         return False
     tolerance = PADDING_TOLERANCE if model.compute_dtype == "float32" else np.inf
     return bool(np.abs(outputs[0] - outputs[1]).max() > tolerance)
-
-
-def _check_vocabulary(model: keras.Model, data: Dataset):
-    largest = max(
-        int(sequence.max())
-        for sequences in (data.x_train, data.x_validation, data.x_test)
-        for sequence in subsample(sequences, REVIEWS)
-    )
-    embeddings = [
-        layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)
-    ]
-    # Another one may be of positions.
-    widest = max(embeddings, key=lambda layer: layer.input_dim, default=None)
-    if widest is not None and widest.input_dim <= largest:
-        raise SentimentError(
-            f"the reviews have word ids up to {largest:,}, but the layer {widest.name} has "
-            f"input_dim={widest.input_dim:,}; set it to VOCABULARY_SIZE"
-        )

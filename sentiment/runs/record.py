@@ -3,7 +3,8 @@
 import contextlib
 import csv
 import importlib
-import json
+import io
+import math
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,16 @@ from sentiment.runs.folder import (
     RECORD,
     RESERVED_NAMES,
     VOCABULARY,
+    exists,
     find_run_folder,
 )
+from sentiment.runs.schema import Recipe, Record, check, check_regular, parse_json, read_text
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
+MAXIMUM_EPOCHS = 100_000
+LARGEST_LOSS = 1e9
+PERCENT = 100.0  # as some programs write accuracies
+MISSING = ("", "NA", None)  # how other programs write that there is no number
 OLD_NAMES = {"acc": "accuracy", "binary_accuracy": "accuracy"}  # as older Keras versions say
 
 
@@ -35,8 +42,10 @@ class RunRecord:
     Attributes:
         name: the name of the folder or file.
         history: the lists of ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss``, as far as
-            there are any, one number per epoch.
-        metadata: the content of ``run.json``; empty for a history alone.
+            there are any, one number per epoch: accuracies from 0 to 1, and NaN for what is missing
+            or absurd. At least one number is not NaN.
+        metadata: the content of ``run.json``, a `sentiment.runs.schema.Record`; empty for a history
+            alone.
     """
 
     name: str
@@ -46,17 +55,19 @@ class RunRecord:
 
 def find_runs(path: Path) -> list[Path]:
     """Return the runs at a path: a run folder or history file itself, or all in a folder."""
+    # A record or history that got into models/ itself does not hide the runs in it.
+    is_run = path != models_folder() and any(exists(path / name) for name in (RECORD, HISTORY))
     try:
-        if not path.is_dir() or any((path / name).exists() for name in (RECORD, HISTORY)):
-            return [path]
-        inside = [
-            item
-            for item in sorted(path.iterdir())
-            if not item.name.startswith(".") and (item.is_dir() or item.suffix in (".csv", ".json"))
-        ]
-        return inside or [path]
-    except OSError:  # read_record says what is wrong with it
-        return [path]
+        inside = [] if is_run else sorted(path.iterdir())
+    except OSError:  # a file, or read_record says what is wrong with it
+        inside = []
+    runs = [
+        item
+        for item in inside
+        if not item.name.startswith(".")
+        and (item.suffix in (".csv", ".json") or (exists(item) and item.is_dir()))
+    ]
+    return runs or [path]
 
 
 def find_finished(name: str | Path) -> tuple[Path, dict]:
@@ -92,7 +103,7 @@ def find_finished(name: str | Path) -> tuple[Path, dict]:
             f"there is no finished run in {models_folder()}/; train one first, with train_lstm.py"
         )
     if name == "newest":
-        chosen = max(finished, key=lambda folder: str(finished[folder].get("started")))
+        chosen = max(finished, key=lambda folder: finished[folder].get("started", ""))
     else:
         chosen = max(finished, key=lambda folder: finished[folder]["validation"]["accuracy"])
     return chosen, finished[chosen]
@@ -106,27 +117,24 @@ def read_record(path: Path) -> RunRecord:
     """
     try:
         if not path.is_dir():
+            history = _read_history(path)
             name = path.resolve().parent.name if path.name == HISTORY else path.stem
-            return RunRecord(name, _read_history(path), {})
+            return RunRecord(name, history, {})
         if not (path / RECORD).exists():
             if (path / VOCABULARY).exists():
                 raise ValueError("it is unfinished, there is no run.json yet")
             if not (path / HISTORY).exists():
                 raise ValueError("it is not a run folder, there is no run.json")
             return RunRecord(path.resolve().name, _read_history(path / HISTORY), {})
-        metadata = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        _check_metadata(metadata)
+        metadata = _read_metadata(path / RECORD)
         for name in HASHED_FILES:
+            if not (path / name).exists():
+                continue
+            check_regular(path / name)
             expected = metadata.get("sha256", {}).get(name)
-            if expected and (path / name).exists() and hash_file(path / name) != expected:
+            if expected and hash_file(path / name) != expected:
                 raise ValueError(f"{name} does not match its checksum in run.json")
         return RunRecord(path.resolve().name, _read_history(path / HISTORY), metadata)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"run.json is damaged or incomplete: {error}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise ValueError("it is damaged, not a text file") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"it is damaged, not JSON: {error}") from None
     except OSError as error:
         raise ValueError(f"it can't be read: {error.strerror or error}") from None
 
@@ -160,58 +168,87 @@ def read_versions() -> dict[str, str]:
 def _knows_words(folder: Path) -> bool:
     """Return whether a run's vocabulary has words; that of an ``.npz`` file may have none."""
     try:
-        return (folder / VOCABULARY).read_bytes().count(b"\n") > len(SPECIAL_TOKENS)
+        with (folder / VOCABULARY).open("rb") as file:
+            return file.read(10_000).count(b"\n") > len(SPECIAL_TOKENS)
     except OSError:
         return False
 
 
-def _check_metadata(metadata: dict):
-    """Raise KeyError or TypeError unless ``run.json`` has all that is read from it."""
-    required: list[tuple[type, tuple[str, ...]]] = [
-        (str, ("script",)),
-        (dict, ("constants",)),
-        (str, ("data", "source")),
-        (int, ("data", "training")),
-        (int, ("data", "validation")),
-        (int, ("data", "test")),
-        (int, ("parameters",)),
-        (float, ("seconds_per_epoch",)),
-        (int, ("best_epoch",)),
-        (float, ("validation", "accuracy")),
-    ]
-    if metadata["test"] is not None:  # null: the test set was not evaluated
-        required.append((float, ("test", "accuracy")))
-    for kind, path in required:
-        value = metadata
-        for key in path:
-            value = value[key]
-        if not isinstance(value, kind):
-            raise TypeError(f"{'.'.join(path)} is {value!r}")
-    if not isinstance(metadata.get("sha256", {}), dict):
-        raise TypeError(f"sha256 is {metadata['sha256']!r}")
+def _read_metadata(path: Path) -> dict:
+    """Return the content of ``run.json``; raise OSError or ValueError if it can't be used."""
+    try:
+        metadata = parse_json(read_text(path))
+        check(metadata, Record)
+        check(metadata, Recipe)  # which limits the number of constants
+        return metadata
+    except ValueError as error:
+        raise ValueError(f"{RECORD} is damaged or incomplete: {error}") from None
 
 
 def _read_history(path: Path) -> dict[str, list[float]]:
     """Return the columns of a history under today's names."""
+    text = read_text(path)
     if path.suffix == ".json":
-        columns = json.loads(path.read_text(encoding="utf-8"))
-        columns = columns.get("history", columns) if isinstance(columns, dict) else {}
+        content = parse_json(text)
+        content = content.get("history", content) if isinstance(content, dict) else {}
+        columns = content if isinstance(content, dict) else {}
     else:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = {key: [row.get(key) for row in rows] for key in (rows[0] if rows else ())}
+        columns = _read_columns(text, path.name)
     history = {}
-    for key, values in columns.items() if isinstance(columns, dict) else ():
-        prefix, name = ("val_", key[4:]) if str(key).startswith("val_") else ("", key)
-        name = OLD_NAMES.get(name, name)
-        if name in ("accuracy", "loss"):
+    for key, values in columns.items():
+        if name := _rename(key):
             try:
-                if not isinstance(values, list):
-                    raise TypeError
-                history[prefix + name] = [float(value) for value in values]
-            except (TypeError, ValueError, OverflowError):
+                history[name] = _convert(values, name.endswith("accuracy"))
+            except (TypeError, ValueError):
                 raise ValueError(f"{path.name} has no list of numbers for {key}") from None
     lengths = {len(values) for values in history.values()}
-    if len(lengths) != 1 or not lengths.pop() or not {"accuracy", "loss"} & set(history):
+    if len(lengths) != 1 or not {"accuracy", "loss"} & set(history):
         raise ValueError(f"{path.name} is not a history of accuracy or loss")
+    if max(lengths) > MAXIMUM_EPOCHS:
+        raise ValueError(f"{path.name} has more than {MAXIMUM_EPOCHS:,} epochs")
+    if all(math.isnan(value) for values in history.values() for value in values):
+        raise ValueError(f"{path.name} has no finite accuracy or loss")
     return history
+
+
+def _read_columns(text: str, name: str) -> dict[str, list[str]]:
+    """Return the columns of accuracies and losses in a CSV file."""
+    columns = {}
+    try:
+        header, *rows = filter(None, csv.reader(io.StringIO(text, newline="")))
+        for i, key in enumerate(header):
+            if _rename(key):
+                columns[key] = [row[i] for row in rows]
+    except IndexError:
+        raise ValueError(f"{name} has a row without {key}") from None
+    except (csv.Error, ValueError):
+        raise ValueError(
+            f"{name} is damaged, it has no header or a cell that is too long"
+        ) from None
+    return columns
+
+
+def _rename(column: str) -> str | None:
+    """Return today's name of an accuracy or a loss, and None for another column."""
+    prefix, name = ("val_", column[4:]) if column.startswith("val_") else ("", column)
+    name = OLD_NAMES.get(name, name)
+    return prefix + name if name in ("accuracy", "loss") else None
+
+
+def _convert(values: object, is_accuracy: bool) -> list[float]:
+    """Return a column as `RunRecord` has it; raise TypeError or ValueError if it is not numbers."""
+    if not isinstance(values, list):
+        raise TypeError
+    lowest, highest = (0.0, PERCENT) if is_accuracy else (-LARGEST_LOSS, LARGEST_LOSS)
+    numbers = []
+    for value in values:
+        if isinstance(value, bool):
+            raise TypeError
+        try:
+            number = math.nan if value in MISSING else float(value)
+        except OverflowError:
+            number = math.nan
+        # Always the same NaN: lists that hold it are then equal.
+        numbers.append(number if lowest <= number <= highest else math.nan)
+    is_percent = is_accuracy and any(number > 1.5 for number in numbers)
+    return [number / PERCENT for number in numbers] if is_percent else numbers

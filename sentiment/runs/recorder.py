@@ -10,6 +10,7 @@ from sentiment.console import (
     is_interactive,
     print_to_stderr,
     show_in_notebook,
+    strip_control_characters,
     warn,
 )
 from sentiment.constants import Settings
@@ -22,23 +23,16 @@ from sentiment.distribution import (
 )
 from sentiment.errors import SentimentError
 from sentiment.plots import draw_history
+from sentiment.runs import checkpoint as checkpoints
 from sentiment.runs import folder as folders
 from sentiment.runs import sanity_checks
+from sentiment.runs import state as states
 from sentiment.runs.atomic import write_atomically, write_text
-from sentiment.runs.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from sentiment.runs.ema import EmaWeights
 from sentiment.runs.interrupt import InterruptHandler
-from sentiment.runs.network import check_network, describe_network
+from sentiment.runs.network import check_network, describe_network, find_own_layers
 from sentiment.runs.record import write_history
 from sentiment.runs.reproduction import compare_with, find_differences
-from sentiment.runs.state import (
-    format_command,
-    format_epoch,
-    format_summary,
-    keep_numbers,
-    make_record,
-    make_state,
-)
 from sentiment.runs.tensorboard import check_tensorboard, write_events
 
 REQUIRED_CONSTANTS = ("NAME", "SEED", "EPOCHS")
@@ -77,7 +71,7 @@ class RunRecorder(keras.callbacks.Callback):
             raise SentimentError(f"a training script needs the constants {', '.join(missing)}")
         self.settings = settings
         self.data = data
-        self.state = make_state(script, settings, data)
+        self.state = states.make_state(script, settings, data)
         if differences := find_differences(broadcast(lambda: self.state), self.state):
             raise SentimentError(f"this process differs from the main process: {differences[0]}")
         self.folder = settings.resumed
@@ -87,20 +81,17 @@ class RunRecorder(keras.callbacks.Callback):
                 raise SentimentError(
                     f"{self.folder} can only be resumed as it was started: {differences[0]}"
                 )
-            self.state = started
+            self.state |= {name: started[name] for name in checkpoints.RESUMED}
         self.initial_epoch = self._epochs if self._is_patience_exhausted() else len(self.history)
         self.device = describe_device()
-        print(
-            f"Reviews: {len(data.x_train):,} for training, {len(data.x_validation):,} for "
-            f"validation, {len(data.x_test):,} for testing, from {data.source}"
-        )
+        print(states.format_data(self.state["data"]))
         warn(*sanity_checks.check_data(data), *sanity_checks.check_device(self.device))
         self.problems: list[str] = []
         self.best_weights: list | None = None
         if settings.constants.get("TENSORBOARD"):
             check_tensorboard()
         self.interrupt = InterruptHandler(self._stop)
-        settings.on_exit.callback(self.interrupt.release)
+        settings.on_exit.push(self.interrupt.release)
 
     @property
     def history(self) -> list[dict]:
@@ -123,13 +114,13 @@ class RunRecorder(keras.callbacks.Callback):
         self.ema = EmaWeights(self.model)
         if self.folder:
             try:
-                self.best_weights = restore_checkpoint(self.model, self.arrays)
+                self.best_weights = checkpoints.restore_checkpoint(self.model, self.arrays)
             except ValueError as error:
                 raise SentimentError(f"{self.folder} can't be resumed: {error}") from None
             del self.arrays
         else:
             self.folder = broadcast(self._create_folder)
-        print(f"Run folder: {self.folder}")
+        print(f"Run folder: {strip_control_characters(str(self.folder))}")
         self.first_loss: float | None = None
         self.interrupt.is_training = True
 
@@ -164,7 +155,7 @@ class RunRecorder(keras.callbacks.Callback):
                 'fit and weighted_metrics=["accuracy"] to compile'
             )
         seconds = round(time.perf_counter() - self.epoch_started, 2)
-        row = {"epoch": epoch + 1, **keep_numbers(logs), "seconds": seconds}
+        row = {"epoch": epoch + 1, **states.keep_numbers(logs), "seconds": seconds}
         if (
             self.best is None
             or not self.settings.constants.get("RESTORE_BEST_WEIGHTS", True)
@@ -180,7 +171,7 @@ class RunRecorder(keras.callbacks.Callback):
         if self.settings.constants.get("TENSORBOARD") and is_main_process():
             write_events(self.folder, row)
         if not is_interactive():
-            print(format_epoch(row, self._epochs), flush=True)  # a log shows it at once
+            print(states.format_epoch(row, self._epochs), flush=True)  # a log shows it at once
         warn(*sanity_checks.check_epoch(row, self.data.y_validation))
         if self._is_patience_exhausted():
             self.model.stop_training = True
@@ -211,14 +202,22 @@ class RunRecorder(keras.callbacks.Callback):
         if test:
             accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
         self._draw(f"{self.folder.name}: test accuracy {accuracy}")
-        record = make_record(self.state, self.network, self.model, self.folder, self.device, test)
+        if self.settings.resumed:  # its files may have been changed meanwhile
+            self._write_vocabulary()
+            write_history(self.folder / folders.HISTORY, self.history)
+            self._write(folders.MODEL, self._save_model)
+        record = states.make_record(
+            self.state, self.network, self.model, self.folder, self.device, test
+        )
         write_text(self.folder / folders.RECORD, json.dumps(record, indent=2) + "\n")
         (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)
         folders.unlock_run_folder(self.folder, self.lock)
-        print(format_summary(record, accuracy, self.folder))
+        print(states.format_summary(record, accuracy, self.folder))
         if self.state["like"]:
-            state = {**self.state, "device": {"device": self.device}}
-            print(compare_with(Path(self.state["like"]), state, self.history, self.best_weights))
+            now, like = {**self.state, "device": {"device": self.device}}, Path(self.state["like"])
+            layers = find_own_layers(self.model)
+            compared = compare_with(like, now, self.history, self.best_weights, layers)
+            print(strip_control_characters(compared))
         show_in_notebook(self.folder / folders.PLOT)
         return self.folder
 
@@ -228,13 +227,12 @@ class RunRecorder(keras.callbacks.Callback):
 
     def _open_checkpoint(self):
         self._lock()
-        return read_checkpoint(self.folder)
+        return checkpoints.read_state(self.folder), checkpoints.read_arrays(self.folder)
 
     def _create_folder(self):
         self.folder = folders.create_run_folder(self.settings.constants["NAME"])
         self._lock()
-        vocabulary = "".join(f"{word}\n" for word in self.data.vocabulary)
-        write_text(self.folder / folders.VOCABULARY, vocabulary)
+        self._write_vocabulary()
         self._write(folders.CHECKPOINT, self._save_checkpoint)
         return self.folder
 
@@ -263,10 +261,12 @@ class RunRecorder(keras.callbacks.Callback):
         """Save what there is, and return the line that says how to continue."""
         if not self.folder:
             return "stopped before the training began"
+        if (self.folder / folders.RECORD).exists():
+            return f"{self.folder} is finished"
         self._save_unfinished()
         return (
             f"stopped after {len(self.history)} of {self._epochs} epochs; to continue: "
-            f"{format_command(self.state['script'], '--resume', self.folder.name)}"
+            f"{states.format_command(self.state['script'], '--resume', self.folder.name)}"
         )
 
     def _save_unfinished(self):
@@ -285,8 +285,12 @@ class RunRecorder(keras.callbacks.Callback):
         if is_main_process():
             write_atomically(self.folder / name, write)
 
+    def _write_vocabulary(self):
+        vocabulary = "".join(f"{word}\n" for word in self.data.vocabulary)
+        write_text(self.folder / folders.VOCABULARY, vocabulary)
+
     def _save_checkpoint(self, path: Path):
-        write_checkpoint(path, self.state, self.model, self.best_weights)
+        checkpoints.write_checkpoint(path, self.state, self.model, self.best_weights)
 
     def _save_model(self, path: Path):
         # A copy has no optimizer, whose state would make the file three times as large.

@@ -1,8 +1,8 @@
 """Whether a repeated training reproduced an earlier run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from sentiment.console import strip_control_characters
@@ -10,6 +10,7 @@ from sentiment.distribution import without_distribution
 from sentiment.runs.checkpoint import CONDITIONS
 from sentiment.runs.folder import MODEL
 from sentiment.runs.record import read_record
+from sentiment.runs.saved_model import load_model
 
 
 def find_differences(then: dict, now: dict) -> list[str]:
@@ -32,7 +33,13 @@ def find_differences(then: dict, now: dict) -> list[str]:
     return differences
 
 
-def compare_with(folder: Path, now: dict, history: list[dict], weights: list[np.ndarray]) -> str:
+def compare_with(
+    folder: Path,
+    now: dict,
+    history: list[dict],
+    weights: list[np.ndarray],
+    layers: Iterable[type] = (),
+) -> str:
     """Say whether a training has the history and weights of an earlier run, in one line.
 
     Args:
@@ -40,15 +47,17 @@ def compare_with(folder: Path, now: dict, history: list[dict], weights: list[np.
         now: the state of this training, with its conditions, its device, and its best epoch.
         history: one dictionary per epoch.
         weights: the restored weights.
+        layers: the layer classes of this network that are neither of Keras nor of this project; the
+            earlier one may have them, too.
     """
     try:
         earlier = read_record(folder)
-        if not (folder / MODEL).exists():
-            raise ValueError(f"it has no {MODEL}")
+        if not earlier.metadata:
+            raise ValueError("it has only a history")
         with without_distribution():
-            earlier_weights = keras.saving.load_model(folder / MODEL).get_weights()
-    except Exception as error:  # a folder can have lost its model, or hold a damaged one
-        reason = strip_control_characters(" ".join(str(error).split()))
+            earlier_weights = load_model(folder / MODEL, layers).get_weights()
+    except ValueError as error:  # a folder can have lost its model, or hold a damaged one
+        reason = strip_control_characters(str(error))
         return f"Not compared       {folder}: {reason}"
     has_same_history = all(
         [row[name] for row in history] == earlier.history[name] for name in earlier.history

@@ -1,13 +1,14 @@
 """What a training is and becomes: its state while it runs, its record, and how both are printed."""
 
 import json
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from sentiment.console import is_notebook
+from sentiment.console import is_notebook, strip_control_characters
 from sentiment.constants import Settings
 from sentiment.data.dataset import Dataset
 from sentiment.data.word_vectors import WORD_VECTORS
@@ -94,11 +95,19 @@ def keep_numbers(metrics: dict) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
 
 
+def format_data(data: dict) -> str:
+    """Return the line of the numbers of reviews in a state."""
+    return strip_control_characters(
+        f"Reviews: {data['training']:,} for training, {data['validation']:,} for validation, "
+        f"{data['test']:,} for testing, from {data['source']}"
+    )
+
+
 def format_command(script: str, *arguments: str) -> str:
     """Return how a script is called with these arguments, in a shell or in a notebook."""
     if is_notebook():
         return f"{Path(script).stem}.main({list(arguments)})"
-    return f"python {script} {' '.join(arguments)}"
+    return f"python {script} {shlex.join(arguments)}"
 
 
 def format_epoch(row: dict, epochs: int) -> str:
@@ -122,5 +131,5 @@ def format_summary(record: dict, test_accuracy: str, folder: Path) -> str:
         f"\nSaved weights      epoch {record['restored_epoch']}, validation accuracy "
         f"{record['validation']['accuracy']:.2%}"
         f"\nSeconds per epoch  {record['seconds_per_epoch']:.1f} ({record['device']})"
-        f"\nRun folder         {folder}"
+        f"\nRun folder         {strip_control_characters(str(folder))}"
     )
