@@ -1,10 +1,16 @@
 """A user's reviews are encoded once, and read from the cache afterwards."""
 
 import errno
+import io
+import json
+import os
+import shutil
 
 import filelock
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 from sentiment.data import cache
 from sentiment.data.dataset import load_data
@@ -103,7 +109,7 @@ def test_a_changed_file_in_a_folder_is_noticed(tmp_path, encoded):
 @pytest.mark.parametrize("kept", [0, 0.99])
 @pytest.mark.parametrize(
     "name",
-    ["tokens", "words", "offsets.npy", "hashes.npy", "labels.npy", "tests.npy", "about.json"],
+    [*cache.FILES, cache.HASHES],
 )
 def test_a_damaged_cache_is_written_again(own, encoded, name, kept):
     path, texts = own
@@ -114,6 +120,97 @@ def test_a_damaged_cache_is_written_again(own, encoded, name, kept):
     encoded.clear()
     assert describe(load_data(str(path), 2_000, 100)) == expected
     assert len(encoded) == len(texts)
+
+
+def edit(name, change):
+    """Return a function that changes an array or a file of text in a cache folder."""
+
+    def edit_file(folder):
+        path = folder / name
+        if name.endswith(".npy"):
+            np.save(path, change(np.load(path)), allow_pickle=True)
+        else:
+            path.write_bytes(change(path.read_bytes()))
+
+    return edit_file
+
+
+def replace(name, make):
+    """Return a function that puts something else in the place of a file or, if '', the folder."""
+
+    def replace_file(folder):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        make(path)
+
+    return replace_file
+
+
+def edit_about(change):
+    return edit("about.json", lambda content: json.dumps(change(json.loads(content))).encode())
+
+
+def make_pipe(path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("needs named pipes")
+    os.mkfifo(path)
+
+
+def occupy_unfinished(folder):
+    shutil.rmtree(folder)
+    (folder.parent / f".unfinished-{folder.name}").write_text("a file")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        edit("tokens", lambda content: content[:12] + bytes([content[12] ^ 1]) + content[13:]),
+        edit("words", lambda content: b"\n".join(content.split(b"\n")[::-1])),
+        edit("words", lambda content: content + "ï".encode("latin-1")),
+        edit("offsets.npy", lambda offsets: np.append(offsets[:-1][::-1], offsets[-1])),
+        edit("offsets.npy", lambda offsets: offsets.astype(float)),
+        edit("labels.npy", lambda labels: 1 - labels),
+        edit("labels.npy", lambda labels: labels * np.nan),
+        edit("labels.npy", lambda labels: labels * 0 + 7),
+        edit("labels.npy", lambda labels: labels.astype(object)),
+        edit("tests.npy", lambda tests: np.arange(len(tests)) % 2 == 0),
+        edit("about.json", lambda _: b"[" * 100_000),
+        edit_about(lambda about: [about]),
+        edit_about(lambda _: None),
+        edit_about(lambda about: {**about, "empty": 5}),
+        edit_about(lambda about: {**about, "notes": 7}),
+        *(replace(name, make_pipe) for name in ("tokens", "labels.npy", "about.json")),
+        *(replace(name, os.mkdir) for name in ("tokens", "words", "about.json")),
+        replace("", lambda path: path.write_text("a file")),
+        replace("", lambda path: path.symlink_to("nowhere")),
+        replace("", make_pipe),
+        occupy_unfinished,
+    ],
+)
+def test_a_changed_cache_is_written_again(tmp_path, capsys, damage):
+    path = write_csv(tmp_path / "own.csv", [*map(str, range(40)), ""], np.arange(41) % 2)
+    expected = describe(load_data(str(path), 2_000, 100)), capsys.readouterr().out
+    (folder,) = list_cache()
+    damage(folder)
+    assert (describe(load_data(str(path), 2_000, 100)), capsys.readouterr().out) == expected
+
+
+@pytest.mark.parametrize("name", ["n" * 236, "n" * 251, "x" + "é" * 125, os.fsdecode(b"a\xff")])
+def test_a_file_of_any_name_is_cached(tmp_path, encoded, name):
+    path = write_csv(tmp_path / f"{name}.csv", map(str, range(40)), np.arange(40) % 2)
+    for _ in range(2):
+        read_files(str(path))
+    assert len(encoded) == 40
+
+
+def test_the_progress_bar_shows_no_control_characters(tmp_path, monkeypatch):
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True)
+    monkeypatch.setattr(cache, "progress_bar", lambda: Progress(console=console))
+    path = tmp_path / "[blink]\x1b]0;title\x07.csv"
+    read_files(str(write_csv(path, map(str, range(40)), np.arange(40) % 2)))
+    assert "Encoding" in shown.getvalue()
+    assert "\x1b]" not in shown.getvalue() and "\x1b[5m" not in shown.getvalue()
 
 
 def test_a_failure_leaves_nothing_in_the_cache(own, monkeypatch):
@@ -141,3 +238,12 @@ def test_a_cache_that_cannot_be_created_is_one_line(own, monkeypatch):
     with pytest.raises(SentimentError, match="Not a directory") as raised:
         read_files(str(path))
     assert_one_line(raised.value)
+
+
+def test_a_cache_that_is_no_folder_is_named(own, tmp_path):
+    for make in (lambda file: file.symlink_to("nowhere"), lambda file: file.write_text("a file")):
+        (tmp_path / "cache").unlink(missing_ok=True)
+        make(tmp_path / "cache")
+        with pytest.raises(SentimentError, match=r"cache: .*SENTIMENT_CACHE") as raised:
+            read_files(str(own[0]))
+        assert_one_line(raised.value)

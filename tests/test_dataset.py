@@ -5,12 +5,15 @@ import dataclasses
 import importlib.resources
 
 import numpy as np
+import pytest
 
 from sentiment.data import dataset
 from sentiment.data.dataset import load_data, split
 from sentiment.data.sequences import concatenate
 from sentiment.data.tokenizer import OOV_ID, START_ID, tokenize
-from tests.test_files import write_csv
+from sentiment.errors import SentimentError
+from tests.conftest import assert_one_line
+from tests.test_files import write_csv, write_folder
 
 SUBSETS = ("train", "validation", "test")
 
@@ -71,13 +74,71 @@ def test_split_leaves_duplicate_reviews_to_training():
     ]
     labels = np.arange(60) % 2  # two equal reviews have different labels
     hashes = concatenate(sequences).hashes
-    validation, test, train = split(hashes, labels, [10, 20])
+    validation, test, train = split(hashes, labels, [10, 20], 0.5)
     assert sorted([*validation, *test, *train]) == list(range(60))
     assert set(range(20)) <= set(train)
     assert labels[validation].sum() == 5
     assert labels[test].sum() == 10
-    again = split(hashes, labels, [10, 20])
+    again = split(hashes, labels, [10, 20], 0.5)
     assert all(np.array_equal(*pair) for pair in zip([validation, test, train], again, strict=True))
+
+
+REVIEWS = [(f"review {i}", i % 2) for i in range(200)]
+POSITIVE = [review for review in REVIEWS if review[1]]
+CONTRADICTED = [(text, 1 - label) for text, label in POSITIVE[:50]]
+
+
+def count_reviews(data):
+    """Return reviews and positive reviews of each set, after checking that they share none."""
+    sets = [getattr(data, f"x_{subset}") for subset in SUBSETS]
+    hashes = [set(x.hashes[x.positions]) for x in sets]
+    assert not hashes[0] & hashes[1] | hashes[0] & hashes[2] | hashes[1] & hashes[2]
+    labels = [getattr(data, f"y_{subset}") for subset in SUBSETS]
+    return [(len(y), int(y.sum())) for y in labels]
+
+
+@pytest.mark.parametrize(
+    ("reviews", "expected"),
+    [
+        (REVIEWS * 2, [(280, 140), (40, 20), (80, 40)]),  # all copies of a review are together
+        (REVIEWS + POSITIVE, [(210, 140), (30, 20), (60, 40)]),
+        (REVIEWS + CONTRADICTED, [(205, 85), (15, 5), (30, 10)]),
+        (REVIEWS[:20] + REVIEWS[1:20:2] * 50, [(364, 357), (52, 51), (104, 102)]),
+        (REVIEWS[::2] + POSITIVE[:5], [(74, 3), (10, 1), (21, 1)]),
+    ],
+)
+def test_both_labels_are_in_each_set(tmp_path, reviews, expected):
+    path = write_csv(tmp_path / "own.csv", *zip(*reviews, strict=True))
+    assert count_reviews(load_data(str(path), 1_000, 100)) == expected
+
+
+def test_both_labels_are_in_each_set_beside_a_test_set(tmp_path, capsys):
+    write_folder(tmp_path / "own", *zip(*REVIEWS, *POSITIVE, strict=True))
+    write_folder(tmp_path / "own", *zip(*REVIEWS[:100], strict=True), "test")
+    data = load_data(str(tmp_path / "own"), 1_000, 100)
+    assert count_reviews(data) == [(135, 90), (15, 10), (100, 50)]
+    assert "150 training reviews" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reviews", "test", "words"),
+    [
+        (REVIEWS[:19] * 5, [], "9 positive and 10 negative"),
+        (REVIEWS[::2] + POSITIVE[:4] * 9, [], "4 positive and 100 negative"),
+        (REVIEWS[::2] + POSITIVE[:54] + CONTRADICTED, [], "4 positive and 100 negative"),
+        (REVIEWS, REVIEWS, "0 positive and 0 negative training"),
+        (REVIEWS, [*POSITIVE, ("bad", 0)], "0 positive and 100 negative training"),
+        (REVIEWS, [*[("good", 1)] * 50, *[(f"bad {i}", 0) for i in range(50)]], "1 positive and"),
+    ],
+)
+def test_too_few_different_reviews_are_counted_in_one_line(tmp_path, reviews, test, words):
+    write_folder(tmp_path / "own", *zip(*reviews, strict=True))
+    if test:
+        write_folder(tmp_path / "own", *zip(*test, strict=True), "test")
+    with pytest.raises(SentimentError) as raised:
+        load_data(str(tmp_path / "own"), 1_000, 100)
+    assert_one_line(raised.value)
+    assert all(word in str(raised.value) for word in (words, "20", "5")), raised.value
 
 
 def test_a_fingerprint_changes_with_any_review_label_or_word(small_data):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from sentiment.data.dataset import load_data
 from sentiment.data.files import read_files
 from sentiment.data.imdb import read_package
+from sentiment.data.tables import MAXIMUM_CHARACTERS
 from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, START_ID, encode
 from sentiment.errors import SentimentError
 from tests.conftest import CONSTANTS, assert_one_line, run_script
@@ -118,7 +121,8 @@ def test_columns_and_labels_have_usual_names_or_are_given(
         (b"text,label\n", "0 positive and 0 negative"),
         (b"text,label\nx,maybe\n", "line 2"),
         (b"text,label\nx,maybe\n", "'maybe'"),
-        (b"text,label\n" + b"x,1\n" * 50, "50 positive and 0 negative"),
+        (b"text,label\n" + b"x,1\n" * 50, "1 positive and 0 negative"),
+        (b"text,label\n" + b"x,1\ny,0\n" * 50, "1 positive and 1 negative"),
         (b"text,label\n" + b",1\n,0\n" * 50, "0 positive and 0 negative"),
         (b"\x00\xff\xfe" * 9, "own.csv"),
     ],
@@ -133,13 +137,23 @@ def test_unusable_reviews_are_one_line(tmp_path, content, expected):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [("?text=none", "none"), ("?label=none", "none"), ("?colour=x", "colour")]
+    ("options", "named"),
+    [
+        ("?text=none", "none"),
+        ("?label=none", "none"),
+        ("?colour=x", "colour"),
+        (f"?text={'n' * 90_000}", "n… the columns are review, sentiment"),
+        (f"?{'n' * 90_000}=x", "n… use text, label"),
+        (f"?positive={'n' * 90_000}&negative={'n' * 90_000}", "n… is both"),
+    ],
 )
 def test_a_wrong_name_after_the_path_is_one_line(reviews, tmp_path, options, named):
     path = write_csv(tmp_path / "own.csv", *reviews)
-    with pytest.raises(SentimentError, match=rf"own\.csv.*\b{named}\b") as raised:
+    with pytest.raises(SentimentError) as raised:
         load_data(f"{path}{options}", 100, 100)
     assert_one_line(raised.value)
+    assert "own.csv" in str(raised.value)
+    assert all(part in str(raised.value) for part in named.split("… "))
 
 
 def test_unusual_reviews_are_reported_with_counts(tmp_path, capsys):
@@ -163,18 +177,73 @@ def test_what_is_unusual_is_said_of_the_set_it_is_in(reviews, tmp_path, capsys):
     texts, labels = reviews
     write_folder(tmp_path / "own", texts, labels)
     write_folder(
-        tmp_path / "own", ["", *(["the same"] * 25), *texts[:5]], [0] + [1] * 25 + [0] * 5, "test"
+        tmp_path / "own",
+        ["", *(["the same"] * 25), *(f"good {i}" for i in range(15)), *texts[:5]],
+        [0] + [1] * 40 + [0] * 5,
+        "test",
     )
     read_files(str(tmp_path / "own"))
     lines = [line.lower() for line in capsys.readouterr().out.splitlines()]
     for words in (
         ("1 empty review ",),
-        ("300 training reviews",),
-        ("30 test reviews",),
+        ("5 training reviews", "test set"),
+        ("295 training reviews",),
+        ("45 test reviews",),
         ("24 duplicate test reviews",),
-        ("25 positive", "5 negative test reviews"),
+        ("40 positive", "5 negative test reviews"),
     ):
         assert any(all(word in line for word in words) for line in lines), words
+
+
+def make_pipe(path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("needs named pipes")
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (make_pipe, "regular file"),
+        (Path.mkdir, "regular file"),
+        (lambda path: path.symlink_to(os.devnull), "regular file"),
+        (lambda path: path.symlink_to("nowhere"), "No such file"),
+        (lambda path: (path.touch(), os.truncate(path, MAXIMUM_CHARACTERS + 1)), "10,000,000"),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_named(tmp_path, make, words):
+    write_folder(tmp_path / "own", [f"review {i}" for i in range(40)], np.arange(40) % 2)
+    make(tmp_path / "own" / "train" / "pos" / "other.txt")
+    with pytest.raises(SentimentError, match=words) as raised:
+        load_data(str(tmp_path / "own"), 100, 100)
+    assert_one_line(raised.value)
+    assert "other.txt" in str(raised.value)
+
+
+def test_a_text_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    write_folder(tmp_path / "own", [f"review {i}" for i in range(40)], np.arange(40) % 2)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(SentimentError, match=r"Permission denied.*\.txt") as raised:
+        load_data(str(tmp_path / "own"), 100, 100)
+    assert_one_line(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 300 + ".csv", "n" * 300, "a\0b.csv", "a\udfff.csv", "gone/own.csv"]
+)
+def test_a_name_that_is_no_file_is_one_line(tmp_path, name):
+    with pytest.raises(SentimentError) as raised:
+        load_data(str(tmp_path / name), 100, 100)
+    assert_one_line(raised.value)
+
+
+def test_the_source_has_a_printable_name(reviews, tmp_path):
+    path = write_csv(tmp_path / "a\x1b[2Jb.csv", *reviews)
+    assert load_data(str(path), 100, 100).source.isprintable()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from sentiment.data.files import read_files
+from sentiment.data.labels import CLASSES_COUNTED, Labels
 from sentiment.errors import SentimentError
 from tests.conftest import assert_one_line
 
@@ -105,9 +106,30 @@ def test_one_list_makes_the_only_other_label_its_opposite(write, capsys):
         (["a", "b"], "positiv=a", "'positiv'"),
         (["same"], "label=label", "same"),
         (["x" * 500, "y"], "", "x…"),
+        (["x" * 200_000, "y"], "", "x…"),
+        (["1", "x" * 200_000, "y" * 200_000], "positive=1", "y…"),
         ([f"0.{i}" for i in range(50)], "", "more than"),
     ],
 )
 def test_unusable_labels_are_one_line(write, labels, options, expected):
     message = fail(f"{write(labels)}?{options}")
     assert expected in message and len(message) < 1_500
+
+
+def test_skipped_labels_are_counted_in_little_memory():
+    labels = Labels(["1"], ["0"])
+    for i in range(2 * CLASSES_COUNTED):
+        assert labels.read(f"{i} {'long ' * 1_000}") is None
+    assert max(map(len, labels.skipped)) < 100
+    assert len(labels.skipped) <= CLASSES_COUNTED + 1
+    (note,) = labels.describe()
+    assert "2,000 reviews" in note and len(note) < 500
+
+
+def test_a_long_label_that_is_given_is_not_skipped(write, capsys):
+    long = "x" * 3_000
+    reviews = read_files(f"{write([long + '1', long + '2'])}?positive={long}1&negative={long}2")
+    assert reviews.labels.tolist() == [1, 0] * 30
+    assert "skipped" not in capsys.readouterr().out
+    message = fail(f"{write([long + '1', long + '2', long + '3'])}?positive={long}1")
+    assert "line 4" in message

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import threading
 import tracemalloc
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import predict
 from sentiment.data.dataset import load_data
 from sentiment.data.imdb import read_package
-from sentiment.data.tables import open_table
+from sentiment.data.tables import MAXIMUM_CHARACTERS, open_table
 from sentiment.errors import SentimentError
 from tests.conftest import assert_one_line, run_script
 from tests.test_files import describe, write_csv, write_folder
@@ -35,7 +37,7 @@ def reviews():
     """Real reviews, some with what a table must quote, and their labels."""
     texts, labels = read_package()
     chosen = [*np.flatnonzero(labels == 0)[:30], *np.flatnonzero(labels == 1)[:30]]
-    odd = ['naïve; "quoted", twice|\tthrice', "two\nlines", "电影 太好了"]
+    odd = ['naïve; "quoted", twice|\tthrice', "two\n\nlines", "电影 太好了"]
     return [*odd, *(texts[i] for i in chosen)], [0.0, 1.0, 0.0, *labels[chosen]]
 
 
@@ -125,6 +127,19 @@ def test_predict_reads_the_column_of_a_table(reviews, tmp_path, name):
         ("a.csv.gz", b"text,label\nx,1\n", [".gz"]),
         ("a.csv.gz", gzip.compress(b"text,label\nx,1\n", mtime=0)[:-9], [".gz"]),
         ("a.xlsx", b"PK", [".csv", ".jsonl"]),
+        ("a.csv", b'text,label\nx,1\n"x,1\nx,0\n', ["line 3", "quote"]),
+        ("a.csv", b'text,label\nx,1\n\ny,"1\nx,0', ["line 4", "quote"]),
+        ("a.csv", b'"text,label\nx,1\n', ["line 1", "quote"]),
+        ("a.csv", b"sep=;\n", ["empty"]),
+        ("a.jsonl", b'{"text": "x", "label": 1}\n{"label": ' + b"[" * 90_000, ["line 2", "JSON"]),
+        ("a.jsonl", b'{"text": "x", "label": ' + b"8" * 5_000 + b"}", ["line 1", "88…"]),
+        (
+            "a.csv",
+            ",".join(f"column {i}" for i in range(100_000)).encode() + b"\nx,1",
+            ["column 0, column 1, ", "text="],
+        ),
+        ("a.csv", b"c" * 200_000 + b",label\nx,1", ["cc…, label", "text="]),
+        ("a.csv", b"c" * 200_000, ["cc…", "one column"]),
     ],
 )
 def test_what_is_no_table_is_one_line(tmp_path, name, content, words):
@@ -135,10 +150,78 @@ def test_what_is_no_table_is_one_line(tmp_path, name, content, words):
     assert all(word in str(raised.value) for word in [name, *words]), raised.value
 
 
+LONG = b"long" * (MAXIMUM_CHARACTERS // 4 + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"text,label\n" + LONG + b",1\n", ["line 2"]),
+        (
+            "a.csv",
+            b'text,label\nx,1\n"x,1\n' + (b"line, 1" * 1_000 + b"\n") * 1_500,
+            ["line 3", "quotes"],
+        ),
+        ("a.csv", b"text,label\n" + (b'"' + b"a" * 1_000 + b'\n",') * 12_000, ["line 2", "quotes"]),
+        ("a.csv", LONG, ["line 1"]),
+        ("a.jsonl", b'{"text": "x", "label": 1}\n{"text": "' + LONG, ["line 2"]),
+    ],
+)
+def test_a_row_that_may_fill_the_memory_is_one_line(tmp_path, name, content, words):
+    """They would have been read, whatever the length, or rejected as too few reviews."""
+    path = tmp_path / f"{name}.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    for read in (lambda: load_data(str(path), 100, 100), lambda: read_all(path, "text")):
+        tracemalloc.start()
+        with pytest.raises(SentimentError) as raised:
+            read()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert_one_line(raised.value)
+        assert all(word in str(raised.value) for word in [name, "10,000,000", *words]), raised.value
+        assert peak < 15 * MAXIMUM_CHARACTERS
+
+
+def read_all(path, column=None):
+    return list(predict.read_reviews(str(path), column))
+
+
+def test_a_text_line_of_any_length_is_one_line(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"short\n" + LONG)
+    with pytest.raises(SentimentError, match=r"a\.txt.*line 2 .*10,000,000") as raised:
+        read_all(tmp_path / "a.txt")
+    assert_one_line(raised.value)
+
+
+def test_bytes_of_any_kind_are_not_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"text " * 500 + bytes(range(256)))
+    with pytest.raises(SentimentError, match=r"a\.txt.*not a text file"):
+        read_all(tmp_path / "a.txt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_prediction_reads_a_pipe_and_training_does_not(tmp_path):
+    for name in ("a.csv", "a.jsonl", "a.npz"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(SentimentError, match="regular file") as raised:
+            load_data(str(tmp_path / name), 100, 100)
+        assert_one_line(raised.value)
+    path = tmp_path / "a.csv"
+    threading.Thread(target=lambda: path.write_text("review\ngood\nbad\n")).start()
+    assert read_all(path) == ["good", "bad"]
+
+
+def test_a_number_of_any_length_is_read(reviews, expected, tmp_path):
+    path = tmp_path / "own.jsonl"
+    write_json_lines(path, *reviews)
+    path.write_text(path.read_text().replace('"id": null', f'"id": {"1" * 5_000}'))
+    assert describe(load_data(str(path), 2_000, 100)) == expected
+
+
 def test_commas_in_a_single_column_belong_to_the_text(tmp_path):
-    (tmp_path / "own.csv").write_text('review\ngood, but long\n"quoted, too"\n')
+    (tmp_path / "own.csv").write_text('review\ngood, but long\n"quoted, too"\nodd\x1f\n')
     texts = list(predict.read_reviews(str(tmp_path / "own.csv"), None))
-    assert texts == ["good, but long", "quoted, too"]
+    assert texts == ["good, but long", "quoted, too", "odd\x1f"]
 
 
 def test_bytes_that_are_not_utf_8_are_counted_in_training_as_in_prediction(

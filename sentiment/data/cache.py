@@ -24,9 +24,12 @@ from sentiment.data.tokenizer import SPECIAL_TOKENS, START_ID, tokenize
 from sentiment.errors import SentimentError
 from sentiment.paths import cache_folder
 
-FORMAT = 2  # version of the files in the cache; other versions are ignored
-# What reading a missing, damaged or foreign cache may raise.
-UNUSABLE = (OSError, EOFError, ValueError, KeyError, TypeError)
+FORMAT = 3  # version of the files in the cache; other versions are ignored
+ARRAYS = ("offsets", "hashes", "labels", "tests")
+FILES = ("about.json", "tokens", "words", *(f"{name}.npy" for name in ARRAYS))
+HASHES = "SHA256SUMS"  # of these files
+UNUSABLE = (OSError, ValueError)  # what reading a missing, damaged or foreign cache raises
+NAME_BYTES = 100  # of the name of the reviews in the names of files
 SECONDS_BETWEEN_REPORTS = 0.2
 
 Text = tuple[int, str, int, bool]  # progress, text, label, whether it is of the test set
@@ -62,12 +65,14 @@ def encode_once(path: Path, texts: Texts) -> tuple[LabeledReviews, list[str]]:
     Raises:
         SentimentError: if the cache can't be written.
     """
-    path_hash = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    path = path.resolve()
+    path_hash = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    name = os.fsencode(path.name)[:NAME_BYTES].decode(errors="ignore")
     cache = cache_folder()
-    folder = cache / f"{path.resolve().name}-{path_hash}"
+    folder = cache / f"{name}-{path_hash}"
     unfinished = cache / f".unfinished-{folder.name}"
     fingerprint = [FORMAT, *texts.fingerprint]
-    read = partial(_read, folder, path.resolve().name, fingerprint)
+    read = partial(_read, folder, path.name, fingerprint)
     try:
         with contextlib.suppress(*UNUSABLE):
             return read()
@@ -75,20 +80,23 @@ def encode_once(path: Path, texts: Texts) -> tuple[LabeledReviews, list[str]]:
         with _lock(cache / f".lock-{folder.name}"):
             with contextlib.suppress(*UNUSABLE):  # another process may have written it
                 return read()
-            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+            _remove(unfinished)  # left by a process that was killed
             try:
                 unfinished.mkdir()
                 with progress_bar() as progress:
-                    task = progress.add_task(f"Encoding {path.name}", total=texts.total)
+                    task = progress.add_task("Encoding reviews", total=texts.total)
                     report = partial(progress.update, task)
                     _write(unfinished, fingerprint, texts, report)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 unfinished.replace(folder)
             finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+                _remove(unfinished)
             return read()
     except OSError as error:
-        raise SentimentError(f"can't write {folder}: {error.strerror or error}") from None
+        raise SentimentError(
+            f"can't write {error.filename or folder}: {error.strerror or error}; the environment "
+            "variable SENTIMENT_CACHE can name another folder for the cache"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -101,6 +109,13 @@ def _lock(path: Path):
         yield
     finally:
         lock.release()
+
+
+def _remove(path: Path):
+    """Delete whatever is there."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(folder: Path, fingerprint: list, texts: Texts, report: Callable):
@@ -125,15 +140,30 @@ def _write(folder: Path, fingerprint: list, texts: Texts, report: Callable):
     report(completed=progress)
     words = [*SPECIAL_TOKENS, *numbers]
     (folder / "words").write_bytes("\n".join(words).encode())
-    arrays = {"offsets": np.cumsum(lengths), "hashes": hashes, "labels": labels, "tests": tests}
-    for name, values in arrays.items():
+    for name, values in zip(ARRAYS, (np.cumsum(lengths), hashes, labels, tests), strict=True):
         np.save(folder / name, np.asarray(values))
     notes = texts.notes + ([describe_damaged(damaged)] if damaged else [])
-    about = {"fingerprint": fingerprint, "words": len(words), "empty": empty, "notes": notes}
+    about = {"fingerprint": fingerprint, "empty": empty, "notes": notes}
     (folder / "about.json").write_text(json.dumps(about))
+    (folder / HASHES).write_text(_hash_files(folder))
     for path in folder.iterdir():  # otherwise they may be empty after a power cut
         with path.open("rb+") as file:
             os.fsync(file.fileno())
+
+
+def _hash_files(folder: Path) -> str:
+    """Return what is in `HASHES`: the SHA-256 and the name of each file in a line, as sha256sum.
+
+    Raises:
+        ValueError: if one is no regular file.
+    """
+    lines = []
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing")
+        with (folder / name).open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n")
+    return "".join(lines)
 
 
 def _read(folder: Path, source: str, fingerprint: list) -> tuple[LabeledReviews, list[str]]:
@@ -142,20 +172,17 @@ def _read(folder: Path, source: str, fingerprint: list) -> tuple[LabeledReviews,
     Raises:
         UNUSABLE: if it is missing, damaged, or of other reviews.
     """
+    hashes_of_files = _hash_files(folder)
+    if not (folder / HASHES).is_file() or (folder / HASHES).read_text() != hashes_of_files:
+        raise ValueError("the cache is damaged")
     about = json.loads((folder / "about.json").read_text())
+    if about["fingerprint"] != fingerprint:
+        raise ValueError("the cache is of other reviews")
     words = (folder / "words").read_bytes().decode().split("\n")
     offsets, hashes, labels, tests = (
-        np.load(folder / f"{name}.npy", mmap_mode="r")
-        for name in ("offsets", "hashes", "labels", "tests")
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
     )
     tokens = np.memmap(folder / "tokens", np.int32, "r") if offsets[-1] else np.empty(0, np.int32)
-    is_whole = (
-        len(words) == about["words"]
-        and len(tokens) == offsets[-1]
-        and len(hashes) == len(labels) == len(tests) == len(offsets) - 1
-    )
-    if about["fingerprint"] != fingerprint or not is_whole:
-        raise ValueError("the cache is of other reviews")
     # Slices of a memory map are memory maps, too, which are slow to make. Those of a plain array
     # on the same memory are not.
     tokens, offsets, hashes = map(np.asarray, (tokens, offsets, hashes))

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sentiment.console import format_message, strip_control_characters
 from sentiment.data.files import read_files
 from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
-from sentiment.data.sequences import LabeledReviews, Sequences, concatenate
+from sentiment.data.sequences import LabeledReviews, Sequences, concatenate, find_distinct
 from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, build_vocabulary, encode_corpus
 from sentiment.errors import SentimentError
 
@@ -67,7 +68,8 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     """Load labeled reviews and split them.
 
     The split is the same every time. A tenth of the reviews, at most 2,500, is the validation set.
-    Where the source has no test set, a fifth, at most 5,000, is held out as test set.
+    Where the source has no test set, a fifth, at most 5,000, is held out as test set. Of a user's
+    own reviews, duplicates are not counted for it.
 
     Args:
         source: ``"imdb"`` for ``keras.datasets.imdb``, downloaded on first use;
@@ -88,18 +90,17 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     has_test = bool(len(test))
     if has_test:
         rest = rest[~np.isin(sequences.hashes[rest], sequences.hashes[test])]
-    if not len(rest):
-        raise SentimentError(f"all training reviews in {source} are test reviews, too")
+    hashes, counted = sequences.hashes[rest], labels[rest]
     sizes = [VALIDATION_REVIEWS, HELD_OUT_REVIEWS]
     if not is_imdb:
+        counted = counted[find_distinct(hashes, counted)]
         shares = (VALIDATION_SHARE, HELD_OUT_SHARE)
-        sizes = [min(size, len(rest) // share) for size, share in zip(sizes, shares, strict=True)]
-    parts = split(sequences.hashes[rest], labels[rest], sizes[:1] if has_test else sizes)
+        sizes = [min(size, len(counted) // n) for size, n in zip(sizes, shares, strict=True)]
+    sizes = sizes[:1] if has_test else sizes
+    parts = split(hashes, labels[rest], sizes, np.mean(counted))
     validation, *held_out, train = (rest[part] for part in parts)
     if held_out:
         (test,) = held_out
-    if not min(len(train), len(validation), len(test)):
-        raise SentimentError(f"too few different reviews in {source} for the three sets")
 
     if reviews.is_ranked or len(vocabulary) == len(SPECIAL_TOKENS):
         tokens = np.where(sequences.tokens < vocabulary_size, sequences.tokens, OOV_ID)
@@ -112,7 +113,7 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     if has_test:
         test_name = "reviews of the IMDB test split" if is_imdb else "reviews of its own test set"
     return Dataset(
-        source=reviews.source,
+        source=strip_control_characters(reviews.source),
         test_name=test_name,
         vocabulary=vocabulary[:vocabulary_size],
         maximum_tokens=maximum_tokens,
@@ -125,31 +126,37 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     )
 
 
-def split(hashes: np.ndarray, labels: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
-    """Draw subsets of the reviews, stratified by label; the rest is for training.
+def split(
+    hashes: np.ndarray, labels: np.ndarray, sizes: list[int], positive_share: float
+) -> list[np.ndarray]:
+    """Draw subsets of the reviews, each with both labels; the rest is for training.
 
-    A review that occurs more than once goes to the rest, so that no two subsets share a review.
+    No two subsets share a review: duplicates are drawn together, and only where there are too few
+    reviews that occur once. A review with both labels goes to the rest.
 
     Args:
         hashes: a number per review; identical reviews have the same one.
-        labels: their labels, shape ``(reviews,)``.
-        sizes: number of reviews in each subset.
+        labels: their labels, 0 or 1, shape ``(reviews,)``.
+        sizes: number of reviews in each subset, 2 or more, without their duplicates.
+        positive_share: the share of positive reviews in each subset, as nearly as possible.
 
     Returns:
         The positions of each subset's reviews and, last, those of the rest.
     """
     _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     is_unique = counts[places] == 1
+    copied = find_distinct(hashes, labels)
+    copied = copied[~is_unique[copied]]
     generator = np.random.default_rng(SPLIT_SEED)
-    subsets: list[list[int]] = [[] for _ in sizes]
-    positive = [round(size * np.mean(labels)) for size in sizes]
+    copies_generator = np.random.default_rng(SPLIT_SEED + 1)
+    positive = [min(max(round(size * positive_share), 1), size - 1) for size in sizes]
+    subset_of = np.full(len(counts), len(sizes))  # of each different review; the last one: the rest
     for label, numbers in enumerate((np.subtract(sizes, positive), positive)):
-        positions = generator.permutation(np.flatnonzero(is_unique & (labels == label)))
-        drawn = np.split(positions, np.cumsum(numbers))
-        for subset, chosen in zip(subsets, drawn, strict=False):
-            subset.extend(chosen)
-    arrays = [np.sort(np.array(subset, dtype=np.int64)) for subset in subsets]
-    return [*arrays, np.setdiff1d(np.arange(len(hashes)), np.concatenate(arrays))]
+        once = generator.permutation(np.flatnonzero(is_unique & (labels == label)))
+        more = copies_generator.permutation(copied[labels[copied] == label])
+        drawn = np.append(once, more)[: sum(numbers)]
+        subset_of[places[drawn]] = np.repeat(np.arange(len(sizes)), numbers)
+    return [np.flatnonzero(subset_of[places] == subset) for subset in range(len(sizes) + 1)]
 
 
 def _read(source: str) -> LabeledReviews:
@@ -159,7 +166,7 @@ def _read(source: str) -> LabeledReviews:
         try:
             return read_keras_imdb()
         except Exception as error:  # a network, a proxy or a file can fail in any way
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = format_message(error) or type(error).__name__
             if source == "imdb":
                 raise SentimentError(
                     f"keras.datasets.imdb is not available: {reason}; --data imdb-package takes "

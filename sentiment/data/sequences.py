@@ -112,10 +112,24 @@ def concatenate(sequences: Sequence[np.ndarray], hashed: bool = True) -> Sequenc
     return Sequences(np.concatenate(sequences), offsets, hashes, np.arange(len(sequences)))
 
 
-def subsample(sequence: Sequence, maximum: int) -> list:
+def subsample(sequence: Sequence, maximum: int) -> Sequence:
     """Return the elements of a sequence, at most ``maximum`` of them, evenly spaced."""
     positions = np.linspace(0, len(sequence) - 1, min(len(sequence), maximum)).round().astype(int)
+    if isinstance(sequence, Sequences):  # the reviews may be larger than the memory
+        return sequence.take(positions)
     return [sequence[position] for position in positions]
+
+
+def find_distinct(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the position of the first copy of each review whose copies have one label.
+
+    Args:
+        hashes: a number per review; identical reviews have the same one.
+        labels: 0 or 1 per review.
+    """
+    both = np.intersect1d(hashes[labels == 0], hashes[labels == 1])
+    first = np.unique(hashes, return_index=True)[1]
+    return first[~np.isin(hashes[first], both)]
 
 
 def hash_tokens(tokens: np.ndarray) -> int:

@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import csv
+import functools
 import gzip
 import io
 import itertools
@@ -20,9 +21,11 @@ LABEL_COLUMNS = ("sentiment", "label", "class", "polarity", "target", "rating", 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv", *JSON_LINES)  # each of them may end in .gz, too
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-NO_DELIMITER = "\x1f"  # a character that does not occur in text
+NO_DELIMITER = "\ud800"  # a lone surrogate: no file can be decoded to it
+MAXIMUM_CHARACTERS = 10_000_000  # of a line or row; more are no review, and might fill the memory
+NAME_CHARACTERS, NAMES_SHOWN = 40, 10  # of the columns and labels in a message
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what a byte becomes that is not in the file's encoding
-BYTES_CHECKED = 1_000
+BYTES_CHECKED = 8_000
 
 
 @dataclass
@@ -49,11 +52,14 @@ class Table:
         Raises:
             ValueError: if there is none, with a text that ends in the remedy.
         """
-        columns = ", ".join(self.columns)
+        columns = ", ".join(map(abbreviate, self.columns[:NAMES_SHOWN]))
+        columns += ", …" * (len(self.columns) > NAMES_SHOWN)
         if name is not None:
             if name in self.columns:
                 return name
-            raise ValueError(f"there is no column {name!r}; the columns are {columns}; {remedy}")
+            raise ValueError(
+                f"there is no column {abbreviate(name)!r}; the columns are {columns}; {remedy}"
+            )
         by_name = {column.lower(): column for column in reversed(self.columns)}
         for usual_name in usual_names:
             if usual_name in by_name:
@@ -62,7 +68,7 @@ class Table:
             return self.columns[0]
         usual = ", ".join(usual_names)
         raise ValueError(
-            f"none of the columns in the first line, {columns[:100]}, is called {usual}; {remedy}"
+            f"none of the columns in the first line, {columns}, is called {usual}; {remedy}"
         )
 
     def read(self, *columns: str) -> Iterator[tuple[str, ...]]:
@@ -95,33 +101,33 @@ def open_table(source: str | os.PathLike | int) -> Iterator[Table]:
     Raises:
         ValueError: if it is not a table.
     """
-    with open_text(source, newline="") as (file, raw):  # the csv module handles line ends itself
+    with open_text(source, newline="") as (text, raw):  # the csv module handles line ends itself
         suffix = ".csv" if isinstance(source, int) else find_suffix(os.fspath(source))
-        lines = enumerate(file, 1)
-        number, first = next(((n, line) for n, line in lines if line.strip()), (0, ""))
+        lines = enumerate(text, 1)
+        filled = ((number, line) for number, line in lines if line.strip())
+        number, first = next(filled, (0, ""))
+        if re.fullmatch(r"sep=.\s*", first) and suffix not in JSON_LINES:  # for Excel
+            number, first = next(filled, (0, ""))
         if not first:
             raise ValueError("it is empty")
         if suffix in JSON_LINES:
             columns = list(_parse_json(number, first))
-            rows = _read_json(itertools.chain([(number, first)], lines), columns)
+            rows = _read_json(itertools.chain([(number, first)], filled), columns)
             yield Table(columns, None, rows, raw.tell)
         else:
-            if re.fullmatch(r"sep=.\s*", first):  # for Excel; the header follows
-                number, first = next(lines, (0, ""))
+            csv.field_size_limit(MAXIMUM_CHARACTERS)
             delimiter = _find_delimiter(first, suffix)
-            following = itertools.chain([first], (line for _, line in lines))
-            csv.field_size_limit(2**31 - 1)
-            reader = csv.reader(following, delimiter=delimiter)
-            columns = [name.strip() for name in next(reader)]
+            rows = _read_csv(itertools.chain([(number, first)], lines), delimiter)
+            columns = [name.strip() for name in next(rows)[1]]
             is_usual = delimiter == "," or suffix == ".tsv" or len(columns) == 1
             note = None if is_usual else f"the columns are separated by {DELIMITERS[delimiter]}"
-            yield Table(columns, note, _read_csv(reader, columns, number - 1), raw.tell)
+            yield Table(columns, note, rows, raw.tell)
 
 
 @contextlib.contextmanager
 def open_text(
     source: str | os.PathLike | int, newline: str | None = None
-) -> Iterator[tuple[TextIO, BinaryIO]]:
+) -> Iterator[tuple[Iterator[str], BinaryIO]]:
     """Open a text file by its path, which may end in ``.gz``, or by its file descriptor.
 
     It is UTF-16 if a byte order mark says so, as Excel's "Unicode text" is; otherwise UTF-8. Bytes
@@ -132,10 +138,11 @@ def open_text(
         newline: as for `open`.
 
     Yields:
-        The file as text, and the file as it is on disk, whose position shows the progress.
+        The lines, and the file as it is on disk, whose position shows the progress.
 
     Raises:
-        ValueError: if it is not a text file, or if its compression is damaged.
+        ValueError: if it is not a text file, if its compression is damaged, or if a line is longer
+            than `MAXIMUM_CHARACTERS`.
     """
     try:
         with open(source, "rb") as raw:  # noqa: PTH123, it may be a descriptor
@@ -146,7 +153,7 @@ def open_text(
             if encoding != "utf-16" and b"\0" in beginning:
                 raise ValueError("it is not a text file; save it as CSV or text in UTF-8")
             with io.TextIOWrapper(file, encoding, "replace", newline) as text:
-                yield text, raw
+                yield _read_lines(text), raw
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise ValueError("it is not a complete .gz file") from None
 
@@ -155,6 +162,11 @@ def find_encoding(beginning: bytes) -> str:
     """Return the encoding of a text file, which its first bytes say."""
     is_utf_16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return "utf-16" if is_utf_16 else "utf-8-sig"
+
+
+def abbreviate(text: str, characters: int = NAME_CHARACTERS) -> str:
+    """Return a text, or its beginning if it has more than some characters."""
+    return text if len(text) <= characters else f"{text[:characters]}…"
 
 
 def count(number: int, kind: str) -> str:
@@ -174,28 +186,60 @@ def _find_delimiter(header: str, suffix: str) -> str:
     return delimiters[columns.index(max(columns))] if max(columns) > 1 else NO_DELIMITER
 
 
-def _read_csv(reader, columns, skipped):
-    for row in reader:
-        if any(cell.strip() for cell in row[len(columns) :]):
+def _read_lines(text: TextIO):
+    lines = iter(functools.partial(text.readline, MAXIMUM_CHARACTERS + 1), "")
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAXIMUM_CHARACTERS:
             raise ValueError(
-                f"line {skipped + reader.line_num} has {count(len(row), 'cell')}, but the header "
-                f"has {len(columns)}; put quotes around a text that contains the delimiter"
+                f"line {number} has more than {MAXIMUM_CHARACTERS:,} characters; shorten it"
+            )
+        yield line
+
+
+def _read_csv(lines, delimiter):
+    """Yield the number of its first line and the cells of each row, the header's included."""
+    header: list[str] = []
+    begin, characters, is_last = 0, 0, False
+
+    def feed():
+        nonlocal begin, characters, is_last
+        for number, line in lines:
+            begin = begin if characters else number
+            characters += len(line)
+            if characters > MAXIMUM_CHARACTERS:
+                raise ValueError(
+                    f"the row that begins in line {begin} has more than {MAXIMUM_CHARACTERS:,} "
+                    "characters; check that its quotes are closed"
+                )
+            yield line
+        is_last = True
+        yield "\n"  # a row of its own, unless a quote is open
+
+    for row in csv.reader(feed(), delimiter=delimiter):
+        if row and is_last:
+            raise ValueError(f"the row that begins in line {begin} has a quote that is not closed")
+        characters = 0
+        header = header or row
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise ValueError(
+                f"line {begin} has {count(len(row), 'cell')}, but the header has {len(header)}; "
+                "put quotes around a text that contains the delimiter"
             )
         if row:
-            yield skipped + reader.line_num, row
+            yield begin, row
 
 
 def _read_json(lines, columns):
     for number, line in lines:
-        if line.strip():
-            parsed = _parse_json(number, line)
-            yield number, [_to_text(parsed.get(column)) for column in columns]
+        yield number, list(_parse_json(number, line, columns).values())
 
 
-def _parse_json(number, line):
+def _parse_json(number, line, columns=None):
+    """Return the cells of an object in some columns, or else in all, by column."""
     with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(parsed := json.loads(line), dict):
-            return parsed
+        # As text, a number may have any number of digits.
+        if isinstance(parsed := json.loads(line, parse_int=str), dict):
+            return {column: _to_text(parsed.get(column)) for column in columns or parsed}
     raise ValueError(
         f"line {number} is not a JSON object; write each review as an object on a line of its own"
     )

@@ -1,15 +1,19 @@
 """Pretrained word vectors: text files as GloVe and word2vec write them."""
 
+import functools
 import gzip
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from sentiment.console import strip_control_characters
+from sentiment.data.tables import MAXIMUM_CHARACTERS, abbreviate
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
 
 WORD_VECTORS = ("ppmi", "none")  # the sources that are no file
+REASON_CHARACTERS = 200  # of an error that quotes the file
 
 
 def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict[int, np.ndarray]:
@@ -40,8 +44,13 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
     exact = set()
     number = 0
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():  # a pipe may never end
+            raise SentimentError(f"{path}, the file of word vectors, is not a regular file")
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            lines = iter(functools.partial(file.readline, MAXIMUM_CHARACTERS + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > MAXIMUM_CHARACTERS:
+                    raise ValueError(f"it has more than {MAXIMUM_CHARACTERS:,} bytes")
                 cells = line.split()
                 if number == 1 and len(cells) == 2 and cells[1].isdigit():
                     _check_dimension(path, int(cells[1]), dimension)
@@ -61,15 +70,17 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
                     raise ValueError(f"it doesn't hold {dimension} numbers")
                 found[i] = vector
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or f"line {number}: {error}"
+        problem = abbreviate(str(error), REASON_CHARACTERS)
+        reason = getattr(error, "strerror", None) or f"line {number}: {problem}"
         raise SentimentError(
             f"{path} is not a text file of word vectors, a word and its numbers per line ({reason})"
         ) from None
     if not found:
         raise SentimentError(f"{path} has no vector for any word of the reviews")
+    name = strip_control_characters(path.name)
     print(
-        f"{path.name} has vectors for {len(found):,} of the {len(ids):,} words "
-        f"in the vocabulary ({len(found) / len(ids):.1%})"
+        f"{name} has vectors for {len(found):,} of the {len(ids):,} words in the vocabulary "
+        f"({len(found) / len(ids):.1%})"
     )
     return found
 
