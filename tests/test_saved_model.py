@@ -312,9 +312,24 @@ def damage_weights(path):
     path.write_bytes(content)
 
 
-def write_archive(**files):
+def refer_to_one_content(group, shape):
+    group.create_dataset("0", (8,), dtype=h5py.vlen_dtype(np.uint8))
+
+
+def describe_in_many_words(group, shape):
+    group.create_dataset("0", data=np.zeros(shape, "float32")).attrs["dtype"] = ["float32"] * 9
+
+
+def compute_at_once(config):
+    tensor = {"class_name": "__tensor__", "config": {"value": [[[1.0]]], "dtype": "float32"}}
+    layer = describe("ZeroPadding1D", padding=10**9)
+    layer["inbound_nodes"] = [{"args": [tensor], "kwargs": {}}]
+    config["config"]["layers"].append(layer)
+
+
+def write_archive(compression=zipfile.ZIP_STORED, **files):
     def write(path):
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "w", compression) as archive:
             for name, content in files.items():
                 archive.writestr(name.replace("__", "."), content)
 
@@ -343,14 +358,20 @@ def nest(config):
         (lambda path: rewrite(path, weights=replace_kernel(link)), "weights"),
         (lambda path: rewrite(path, weights=replace_kernel(store_outside)), "external"),
         (lambda path: rewrite(path, weights=replace_kernel(map_outside)), "virtual"),
+        (lambda path: rewrite(path, weights=replace_kernel(refer_to_one_content)), "not numbers"),
+        (lambda path: rewrite(path, weights=replace_kernel(describe_in_many_words)), "not numbers"),
+        (lambda path: rewrite(path, compute_at_once), "while it is loaded"),
         (damage_weights, "CRC"),
         (lambda path: path.write_bytes(path.read_bytes()[:-900]), "zip"),
         (lambda path: path.write_bytes(b""), "zip"),
         (write_archive(config__json="{}"), "model.weights.h5"),
         (write_archive(**{"config__json": "{", "model__weights__h5": ""}), "model.keras"),
         (write_archive(**{"config__json": "[" * 10**5, "model__weights__h5": ""}), "recursion"),
-        (write_archive(config__json=b" " * 2 * 10**7), "bytes"),
-        (write_archive(**{"config__json": "{}", "model__weights__h5": bytes(10**7)}), "memory"),
+        (write_archive(config__json=b" " * 2 * 10**7, model__weights__h5=""), "bytes"),
+        (
+            write_archive(zipfile.ZIP_BZIP2, config__json="{}", model__weights__h5=bytes(10**7)),
+            "compressed",
+        ),
         (lambda path: path.unlink(), "no file"),
         (lambda path: path.unlink() or path.mkdir(), "no file"),
         (lambda path: path.unlink() or os.mkfifo(path), "no file"),
@@ -428,6 +449,25 @@ def test_the_same_network_is_not_trained(name, small_data):
     build, _, expected = UNFIT[name]
     with pytest.raises(SentimentError, match=expected):
         check_network(build(), small_data, "post")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def double(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize("activation", [double, "relu"])
+def test_a_network_that_will_not_be_loaded_is_reported_before_the_training(activation, small_data):
+    ids = len(small_data.vocabulary)
+    hidden = layers.Dense(2, activation=activation)
+    word_ids = read_ids()
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(ids, 4, mask_zero=True)(word_ids))
+    model = keras.Model(word_ids, classify(hidden(x)))
+    model.compile()
+    reported = [line for line in check_network(model, small_data, "post") if "not load" in line]
+    assert [("double" in line, line.isprintable()) for line in reported] == [(True, True)] * (
+        activation is double
+    )
 
 
 @pytest.mark.parametrize(

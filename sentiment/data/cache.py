@@ -28,7 +28,8 @@ FORMAT = 3  # version of the files in the cache; other versions are ignored
 ARRAYS = ("offsets", "hashes", "labels", "tests")
 FILES = ("about.json", "tokens", "words", *(f"{name}.npy" for name in ARRAYS))
 HASHES = "SHA256SUMS"  # of these files
-UNUSABLE = (OSError, ValueError)  # what reading a missing, damaged or foreign cache raises
+# What reading a missing, damaged or foreign cache raises.
+UNUSABLE = (OSError, ValueError, KeyError, TypeError)
 NAME_BYTES = 100  # of the name of the reviews in the names of files
 SECONDS_BETWEEN_REPORTS = 0.2
 

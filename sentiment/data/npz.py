@@ -141,7 +141,7 @@ def _read_member(
                 else formats.read_array_header_2_0
             )
             shape, is_fortran, dtype = read_header(file)
-            content = file.read()
+            content = file.read(member.file_size)
             size = len(content) if dtype.hasobject else math.prod(shape) * dtype.itemsize
             if file.tell() != member.file_size or size != len(content) or min(shape, default=0) < 0:
                 raise ValueError

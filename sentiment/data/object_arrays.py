@@ -93,10 +93,9 @@ def _parse(pickled: bytes) -> Any:
     stack: list[Any] = []
     outer: list[list] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
-    previous = ""
-    operations: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
-    for number, (opcode, argument, position) in enumerate(operations):
-        if number == MAXIMUM_OPCODES:
+    previous, total = "", 0
+    for number, (opcode, argument, position) in enumerate(_read_opcodes(file)):
+        if number == MAXIMUM_OPCODES or total > MAXIMUM_NUMBERS:
             raise ValueError(TOO_LARGE)
         match opcode.name:
             case "MARK":
@@ -104,6 +103,7 @@ def _parse(pickled: bytes) -> Any:
                     # Nothing but integers can be in it.
                     integers = pickle.loads(b"]" + batch[0] + b".")
                     stack[-1].append(np.array(integers, dtype=np.int32))
+                    total += len(integers)
                     file.seek(batch.end())
                 else:
                     outer.append(stack)
@@ -166,6 +166,13 @@ def _parse(pickled: bytes) -> Any:
                 raise ValueError(f"{NOT_LISTS}, but {name} in its pickle")
         previous = opcode.name
     return stack.pop()
+
+
+def _read_opcodes(file: io.BytesIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any, Any]]:
+    try:
+        yield from pickletools.genops(file)
+    except ValueError:
+        raise ValueError(DAMAGED) from None
 
 
 def _match_array(value: Any) -> tuple[str, tuple, Any]:

@@ -11,7 +11,7 @@ from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, START_ID
 from sentiment.errors import SentimentError
-from sentiment.runs.saved_model import find_own_layers
+from sentiment.runs.saved_model import check_config, find_own_layers
 
 REVIEWS = 200_000  # reviews of a set whose ids are checked, if there are more
 PLAIN = (dict, tuple, bool, int, float, str)  # types of the arguments that are recorded
@@ -65,6 +65,10 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
             "the last layer has no sigmoid, so its output is not a probability; use "
             'layers.Dense(1, activation="sigmoid")'
         )
+    try:
+        check_config(model)
+    except ValueError as error:
+        problems.append(f"predict.py and export.py will not load this network: {error}")
     if own_layers:
         problems.append(
             f"predict.py and export.py need --layers FILE.py, the file that defines {own_layers}, "

@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 
 from sentiment.console import (
+    format_message,
     is_interactive,
     print_to_stderr,
     show_in_notebook,
-    strip_control_characters,
     warn,
 )
 from sentiment.constants import Settings
@@ -120,7 +120,7 @@ class RunRecorder(keras.callbacks.Callback):
             del self.arrays
         else:
             self.folder = broadcast(self._create_folder)
-        print(f"Run folder: {strip_control_characters(str(self.folder))}")
+        print(f"Run folder: {format_message(self.folder)}")
         self.first_loss: float | None = None
         self.interrupt.is_training = True
 
@@ -217,7 +217,7 @@ class RunRecorder(keras.callbacks.Callback):
             now, like = {**self.state, "device": {"device": self.device}}, Path(self.state["like"])
             layers = find_own_layers(self.model)
             compared = compare_with(like, now, self.history, self.best_weights, layers)
-            print(strip_control_characters(compared))
+            print(format_message(compared))
         show_in_notebook(self.folder / folders.PLOT)
         return self.folder
 

@@ -1,4 +1,4 @@
-"""A saved network, loaded so that the file can't run code, read files or take all memory.
+"""A saved network, loaded so that the file can't run code, read other files or fill the memory.
 
 `keras.saving.load_model` lets a file name any function of Keras, some of which write files.
 """
@@ -27,10 +27,15 @@ from sentiment.errors import SentimentError
 from sentiment.runs.folder import exists
 
 LAYERS_HELP = "a Python file with layer classes of your own, which is run"
+OWN_CLASSES = (
+    keras.Layer,
+    keras.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+)
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # in the file, which is a ZIP archive
 MAXIMUM_CONFIG = 10_000_000  # bytes
 MAXIMUM_DEPTH = 200  # of nested lists and dictionaries
-COMPRESSION = 10  # weights can hardly be compressed
 
 # Packages of Keras' layers. Those for images, text and other libraries are left out.
 LAYER_PACKAGES = {
@@ -47,7 +52,8 @@ LEFT_OUT = {
     *("VectorizedMap", "JVP"),
 }
 VALUES = ("__keras_tensor__", "__slice__", "__ellipsis__", "__bytes__", "__tensor__", "__numpy__")
-ACTIVATIONS = set(dir(keras.activations)) - {"deserialize", "get", "serialize"}
+ACTIVATIONS = {name for name in dir(keras.activations) if not name.startswith("_")}
+ACTIVATIONS -= {"deserialize", "get", "serialize"}
 
 
 def load_model(path: Path, layers: Iterable[type] = ()) -> keras.Model:
@@ -63,20 +69,13 @@ def load_model(path: Path, layers: Iterable[type] = ()) -> keras.Model:
     """
     if not path.is_file():  # to open a pipe might block
         raise ValueError(f"there is no file {path.name}")
-    with _name_damage(path), zipfile.ZipFile(path) as archive:
-        if archive.getinfo(CONFIG).file_size > MAXIMUM_CONFIG:
-            raise ValueError(f"its {CONFIG} has more than {MAXIMUM_CONFIG:,} bytes")
-        if archive.getinfo(WEIGHTS).file_size > COMPRESSION * path.stat().st_size:
-            raise ValueError("its weights would take too much memory")
-        # `read` verifies their checksums.
-        config, weights = json.loads(archive.read(CONFIG)), archive.read(WEIGHTS)
     layers = list(layers)
-    allowed = _Allowed(path.name, layers)
-    config = allowed.check(config)
-    # Variables that a layer creates from an array can't wait until the size is known.
+    # A layer of a user's own may create a variable from an array, which Keras can't postpone.
     scope = contextlib.nullcontext() if layers else keras.StatelessScope(initialize_variables=False)
     with _name_damage(path), tempfile.TemporaryDirectory() as folder:
-        model = _build(config, allowed.own, scope, _count_saved(weights))
+        config, weights = _read(path)
+        allowed = _Allowed(layers)
+        model = _build(allowed.check(config), allowed.own, scope, _count_saved(weights))
         weights_path = Path(folder, WEIGHTS)
         weights_path.write_bytes(weights)
         with warnings.catch_warnings(record=True, action="always") as caught:
@@ -88,8 +87,18 @@ def load_model(path: Path, layers: Iterable[type] = ()) -> keras.Model:
     return model
 
 
+def check_config(model: keras.Model):
+    """Raise a ValueError with the reason if `load_model` would refuse a network, once saved.
+
+    Layer classes of a user's own are allowed.
+    """
+    _Allowed(find_own_layers(model)).check(json.loads(model.to_json()))
+
+
 def import_layers(path: Path) -> list[type]:
-    """Run a Python file, and return the layer classes in it that are not of Keras.
+    """Run a Python file, and return the classes in it that a network may consist of.
+
+    These are layers, initializers, regularizers and constraints that are not of Keras.
 
     Raises:
         SentimentError: if it can't be run, or has no such class.
@@ -107,7 +116,7 @@ def import_layers(path: Path) -> list[type]:
     except (Exception, SystemExit) as error:  # it can fail in any way
         reason = f"{type(error).__name__}: {format_message(error)}"
         raise SentimentError(f"--layers {path} can't be imported: {reason}") from None
-    layers = [item for item in vars(module).values() if _is_own_layer(item)]
+    layers = [item for item in vars(module).values() if _is_own(item, OWN_CLASSES)]
     if not layers:
         raise SentimentError(f"--layers {path}: it defines no layer, a class of keras.layers.Layer")
     return layers
@@ -115,7 +124,7 @@ def import_layers(path: Path) -> list[type]:
 
 def find_own_layers(model: keras.Model) -> set[type]:
     """Return the classes of a network's layers that are neither of Keras nor of this project."""
-    return {type(layer) for layer in model._flatten_layers() if _is_own_layer(type(layer))}
+    return {type(layer) for layer in model._flatten_layers() if _is_own(type(layer), keras.Layer)}
 
 
 @contextlib.contextmanager
@@ -132,10 +141,22 @@ def _name_damage(path: Path):
         raise ValueError(f"{path.name} can't be used: {reason[:330]}") from None
 
 
-def _is_own_layer(item: object) -> bool:
+def _read(path: Path) -> tuple[Any, bytes]:
+    """Return the config and the weights, an HDF5 file. `read` verifies their checksums."""
+    with zipfile.ZipFile(path) as archive:
+        members = [archive.getinfo(name) for name in (CONFIG, WEIGHTS)]
+        # What is not compressed takes no more memory than the file takes space.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("it is compressed, as Keras doesn't save it; save it again")
+        if members[0].file_size > MAXIMUM_CONFIG:
+            raise ValueError(f"its {CONFIG} has more than {MAXIMUM_CONFIG:,} bytes")
+        return json.loads(archive.read(CONFIG)), archive.read(WEIGHTS)
+
+
+def _is_own(item: object, kinds: Any) -> bool:
     return (
         isinstance(item, type)
-        and issubclass(item, keras.Layer)
+        and issubclass(item, kinds)
         and item.__module__.partition(".")[0] not in ("keras", "sentiment")
     )
 
@@ -147,8 +168,7 @@ class _Allowed:
         own: the classes that are not of Keras, by names that no other object has.
     """
 
-    def __init__(self, file: str, layers: Iterable[type]):
-        self.file = file
+    def __init__(self, layers: Iterable[type]):
         project = [
             item
             for item in vars(sentiment.layers).values()
@@ -164,13 +184,16 @@ class _Allowed:
             ValueError: if it contains anything else than what is allowed.
         """
         if depth > MAXIMUM_DEPTH:
-            raise ValueError(f"{self.file} is nested too deeply")
+            raise ValueError("it is nested too deeply")
         if isinstance(value, list):
             return [self.check(item, depth + 1) for item in value]
         if not isinstance(value, dict):
             return value
         if "class_name" in value:
             value = self._check_object(value)
+        # Without a symbolic tensor among its inputs, Keras would compute a layer at once.
+        if not all(map(_has_symbolic_tensor, value.get("inbound_nodes") or ())):
+            raise ValueError("it computes something while it is loaded, which is refused")
         return {
             key: self.check(item, depth + 1)
             for key, item in value.items()
@@ -180,7 +203,7 @@ class _Allowed:
     def _check_object(self, value: dict) -> dict:
         name, module, config = (value.get(key) for key in ("class_name", "module", "config"))
         if not isinstance(name, str) or not isinstance(module, str | None):
-            raise ValueError(f"{self.file} is damaged: a class has no name")
+            raise ValueError("it is damaged: a class has no name")
         if name in VALUES:
             if name in ("__tensor__", "__numpy__") and isinstance(config, dict):
                 # Those of NumPy include strings of any length.
@@ -195,24 +218,33 @@ class _Allowed:
                 and registered in (None, "function", config)
             ):
                 return value
-            raise self._refuse("the function ", f"{module}.{config}")
+            raise _refuse(f"the function {module}.{config}")
         is_of_keras = (module or "").partition(".")[0] == "keras"
         if not is_of_keras and f"allowed>{name}" in self.own and "module" in value:
             return {**value, "module": None, "registered_name": f"allowed>{name}"}
         if (module, name) in self.names and value.get("registered_name") in (None, name):
             return value
         if is_of_keras or name.startswith("__"):
-            raise self._refuse("", f"{module}.{name}" if module else name)
+            raise _refuse(f"{module}.{name}" if module else name)
         raise ValueError(
-            f"{self.file} contains the layer {name}, which is not one of Keras or of this project; "
-            f"if you trust it, use --layers FILE.py, the file that defines it, or layers=[{name}]"
+            f"it contains the class {name}, which is not one of Keras or of this project; if you "
+            f"trust it, use --layers FILE.py, the file that defines it, or layers=[{name}]"
         )
 
-    def _refuse(self, kind: str, name: str) -> ValueError:
-        return ValueError(
-            f"{self.file} contains {kind}{name}, which may run code or read files, so it is not "
-            "loaded"
-        )
+
+def _refuse(name: str) -> ValueError:
+    return ValueError(
+        f"it contains {name}, which is not among the layers that can't run code or read files, so "
+        "it is not loaded"
+    )
+
+
+def _has_symbolic_tensor(value: Any) -> bool:
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            return True
+        value = list(value.values())
+    return isinstance(value, list) and any(map(_has_symbolic_tensor, value))
 
 
 def _list_keras_classes() -> set[tuple[str, str]]:
@@ -224,6 +256,8 @@ def _list_keras_classes() -> set[tuple[str, str]]:
         ("keras", "DTypePolicy"),
         ("keras", "DTypePolicyMap"),
         ("keras.dtype_policies", "DTypePolicyMap"),
+        ("keras.layers", "Normalization"),
+        ("keras.layers", "Rescaling"),
     }
     for name, item in vars(keras.layers).items():
         if isinstance(item, type) and item.__module__.rpartition(".")[0] in LAYER_PACKAGES:
@@ -248,8 +282,14 @@ def _count_saved(weights: bytes) -> int:
         file.visititems(
             lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None
         )
+        # Of a variable length, many elements or attributes may refer to the same large content.
+        if any(
+            array.dtype.hasobject or any(array.attrs.get_id(name).shape for name in array.attrs)
+            for array in arrays
+        ):
+            raise ValueError("its weights are not numbers")
         if sum(array.nbytes for array in arrays) > len(weights):
-            raise ValueError("its weights are compressed or damaged")
+            raise ValueError("its weights are compressed or damaged; save the network again")
         return sum(array.size for array in arrays)
 
 

@@ -30,6 +30,7 @@ WORDING = {
     "Object missing required field (.*)": r"\1 is missing",
     "Invalid RFC3339 encoded datetime": "expected a date and time",
     "Invalid enum value": "unexpected value",
+    "Number out of range": "the number is too large",
     "of length <=": "of at most",
     "<=": "of at most",
     ">=": "of at least",
@@ -77,7 +78,7 @@ class Record(TypedDict):
     versions: NotRequired[dict[str, str]]
     sha256: NotRequired[dict[str, str]]
     device: NotRequired[str]
-    network: NotRequired[Annotated[list[str], Meta(max_length=2_000)]]
+    network: NotRequired[Annotated[list[str], Meta(max_length=300)]]
     parameters: Count
     seconds_per_epoch: Seconds
     epochs: NotRequired[Positive]
