@@ -101,7 +101,6 @@ def train(small_data, monkeypatch, tmp_path):
     The run is called ``lstm``, ``cnn_lstm`` or ``naive_bayes_lstm``, as the script is.
     """
     monkeypatch.chdir(tmp_path)
-    keras.utils.clear_session()  # layers have the same names whatever was tested before
 
     def run_main(script, *arguments):
         name = Path(script.__file__).stem.removeprefix("train_")

@@ -63,7 +63,7 @@ EDITS = {
     "GRU called lstm": (read_with(layers.GRU(UNITS, name="lstm")), []),
     "SimpleRNN": (read_with(layers.SimpleRNN(UNITS)), []),
     "Bidirectional": (
-        read_with(layers.Bidirectional(LSTM(UNITS))),
+        read_with(layers.Bidirectional(LSTM(UNITS, name="lstm"), name="bidirectional")),
         ["bidirectional/forward_lstm", "bidirectional/backward_lstm"],
     ),
     "two LSTMs": (
