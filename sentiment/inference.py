@@ -90,10 +90,11 @@ class Predictor:
             reason = re.sub(r"(?s)^Graph execution error.*\n  File .*?\n", "", str(error))
             reason = " ".join(reason.split())[:300]
             raise SentimentError(f"the network of {self.folder} failed: {reason}") from None
-        if not np.isfinite(probabilities).all():
+        if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN is neither
             raise SentimentError(
-                f"the network of {self.folder} returns NaN or infinity, not a probability; train "
-                "it again, with a lower LEARNING_RATE if its loss diverges"
+                f"the network of {self.folder} returns NaN or numbers outside 0 to 1, which are no "
+                "probabilities; train it again, with a sigmoid in its last layer, and with a lower "
+                "LEARNING_RATE if its loss diverges"
             )
         return probabilities
 

@@ -224,6 +224,7 @@ def test_the_newest_and_the_best_run_are_found(name, make_run, plot):
         record["started"] = f"2026-{'02' if folder.name == 'late' else '01'}-01T00:00:00+00:00"
         (folder / "run.json").write_text(json.dumps(record))
         (folder / "vocabulary.txt").write_text("word\n" * 10)
+        (folder / "model.keras").touch()
     (row,) = read_table(plot(name, "--csv"))
     assert row["run"] == {"newest": "late", "best": "good"}[name]
 

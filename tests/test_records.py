@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -111,6 +112,7 @@ def test_a_file_that_is_no_record(content, expected, models):
 def write_good_run(models, name):
     folder = write_run(models, name)
     (folder / "vocabulary.txt").write_text("<padding>\n<start>\n<oov>\n<unused>\ngood\n")
+    (folder / "model.keras").touch()
     change(folder, ("started",), "2026-11-22T21:20:52+00:00")
     return folder
 
@@ -148,7 +150,7 @@ BROKEN |= {
     "vocabulary of zeros": lambda folder: replace(
         folder, "vocabulary.txt", lambda path: path.symlink_to("/dev/zero")
     ),
-    "model a pipe": lambda folder: os.mkfifo(folder / "model.keras"),
+    "model a pipe": lambda folder: replace(folder, "model.keras", os.mkfifo),
     "control\x1b[31m\ncharacters": lambda folder: (folder / "run.json").write_text("{"),
     "x" * 255: lambda folder: (folder / "run.json").write_text("{"),
 }
@@ -176,8 +178,10 @@ def broken_models(models):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_broken_runs_do_not_affect_others(broken_models, monkeypatch, capsys):
+    (write_good_run(broken_models, "a run without model") / "model.keras").unlink()
     for name in ("best", "newest"):
         assert find_finished(name)[0] == Path("models", "good")
+    shutil.rmtree(broken_models / "a run without model")
     assert find_unfinished("train_lstm.py", "")[0] == Path("models", "unfinished")
     assert read_like("good", "train_lstm.py")[0] == Path("models", "good")
     capsys.readouterr()

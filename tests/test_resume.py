@@ -148,6 +148,8 @@ WRONG_ARRAYS = [
     {"best_1": None},
     {"best_0": np.zeros(3, np.float32)},
     {"best_99": np.zeros(3)},
+    {"best_0": "NaN"},
+    {"model_0": "NaN"},
     {"model_0": np.array(["x"])},
     {"optimizer_0": np.zeros((), np.float32)},
     {"optimizer_1": None},
@@ -179,7 +181,11 @@ def test_a_wrong_checkpoint_is_one_line_and_changes_nothing(train, train_one_epo
         assert name in ("options", "constants", "script") or name in message
     whole = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays}
     for changes in WRONG_ARRAYS:
-        changed = {name: array for name, array in {**whole, **changes}.items() if array is not None}
+        changed = {
+            name: np.full_like(whole[name], np.nan) if isinstance(array, str) else array
+            for name, array in {**whole, **changes}.items()
+            if array is not None
+        }
         np.savez(run / "checkpoint.npz", **changed)
         check()
     np.savez_compressed(run / "checkpoint.npz", **whole)  # it may unpack to any size

@@ -520,6 +520,15 @@ def test_a_network_that_fails_on_a_review_is_one_line(change, expected, tmp_path
     assert_one_line(raised.value)
 
 
+def test_a_number_that_is_no_probability_is_one_line(tmp_path):
+    word_ids = read_ids()
+    output = layers.Dense(1, bias_initializer=keras.initializers.Constant(7.0))(average(word_ids))
+    folder = write_run(tmp_path / "run", keras.Model(word_ids, output))
+    with pytest.raises(SentimentError, match="probabilit") as raised:
+        load_predictor(folder).predict([REVIEW])
+    assert_one_line(raised.value)
+
+
 OWN_LAYER = """
 
 {decorator}class Scale(keras.layers.Layer):

@@ -29,7 +29,7 @@ ARRAYS = ("offsets", "hashes", "labels", "tests")
 FILES = ("about.json", "tokens", "words", *(f"{name}.npy" for name in ARRAYS))
 HASHES = "SHA256SUMS"  # of these files
 # What reading a missing, damaged or foreign cache raises.
-UNUSABLE = (OSError, ValueError, KeyError, TypeError)
+UNUSABLE = (OSError, ValueError, LookupError, TypeError)
 NAME_BYTES = 100  # of the name of the reviews in the names of files
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -184,6 +184,10 @@ def _read(folder: Path, source: str, fingerprint: list) -> tuple[LabeledReviews,
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
     )
     tokens = np.memmap(folder / "tokens", np.int32, "r") if offsets[-1] else np.empty(0, np.int32)
+    if len(tokens) != offsets[-1] or not (
+        len(hashes) == len(labels) == len(tests) == len(offsets) - 1
+    ):
+        raise ValueError("the cache is damaged")
     # Slices of a memory map are memory maps, too, which are slow to make. Those of a plain array
     # on the same memory are not.
     tokens, offsets, hashes = map(np.asarray, (tokens, offsets, hashes))

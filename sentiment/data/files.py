@@ -4,6 +4,7 @@ The files may come from anywhere, so they are checked, and no code in them is ru
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import itertools
@@ -91,9 +92,9 @@ def read_files(source: str) -> LabeledReviews:
         for kind, chosen in subsets.items():
             _check_set(kind, hashes[chosen], reviews.labels[chosen])
         return reviews
-    except BrokenPipeError:  # of what is printed here
-        raise
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.EPIPE, errno.ENOSPC):
+            raise  # of what is printed here
         reason = _explain(error, path) if isinstance(error, OSError) else str(error)
         raise SentimentError(f"the reviews in {name} can't be used: {reason}") from None
 

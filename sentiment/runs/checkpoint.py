@@ -69,13 +69,15 @@ def restore_checkpoint(
     """Set a model and its optimizer to a checkpoint, and return the weights to restore at the end.
 
     Raises:
-        ValueError: if the checkpoint is of another network.
+        ValueError: if the checkpoint is of another network, or has weights that are NaN.
     """
     variables = _name_variables(model)
     best = {f"best_{number}": weight for number, weight in enumerate(model.weights)}
     expected = {**variables, **(best if "best_0" in arrays else {})}
     if _describe(arrays) != _describe(expected):
         raise ValueError("it was started with another network")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError(f"{CHECKPOINT} has weights that are NaN or infinite; train again")
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return [arrays[name] for name in best] if "best_0" in arrays else None

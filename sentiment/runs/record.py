@@ -19,6 +19,7 @@ from sentiment.runs.atomic import hash_file, write_atomically
 from sentiment.runs.folder import (
     HASHED_FILES,
     HISTORY,
+    MODEL,
     RECORD,
     RESERVED_NAMES,
     VOCABULARY,
@@ -96,7 +97,8 @@ def find_finished(name: str | Path) -> tuple[Path, dict]:
     for folder in find_runs(models_folder()):
         with contextlib.suppress(ValueError):
             metadata = read_record(folder).metadata
-            if metadata and (name == "newest" or _knows_words(folder)):
+            is_complete = exists(folder / MODEL) and (name == "newest" or _knows_words(folder))
+            if metadata and is_complete:
                 finished[folder] = metadata
     if not finished:
         raise SentimentError(

@@ -136,7 +136,9 @@ def _name_damage(path: Path):
         # Keras repeats the whole config before and after what is wrong.
         reason = " ".join(str(error).split()).rpartition("Exception encountered: ")[2]
         reason = reason.partition(" Full object config: ")[0] or type(error).__name__
-        if not isinstance(error, ValueError):
+        if isinstance(error, OSError) and error.strerror:  # no space for the temporary file
+            reason = error.strerror
+        elif not isinstance(error, ValueError):
             reason = f"it is damaged ({type(error).__name__}: {reason[:300]})"
         raise ValueError(f"{path.name} can't be used: {reason[:330]}") from None
 
