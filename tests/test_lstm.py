@@ -268,7 +268,7 @@ def test_same_errors_as_the_stock_layer():
             layer_class(UNITS)(np.zeros((2, FEATURES), "float32"))
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_shapes_that_do_not_fit_are_broadcast_or_refused_as_in_the_stock_layer():
     # In a process of its own, which a mask that is longer than its input must not end.
     assert_succeeds(start_program("lstm_shapes.py"))

@@ -161,6 +161,7 @@ WRONG_ARRAYS = [
 ]
 
 
+@pytest.mark.extended
 def test_a_wrong_checkpoint_is_one_line_and_changes_nothing(train, train_one_epoch, tmp_path):
     train_one_epoch(train_lstm, *SMALL)
     run = tmp_path / "models" / "lstm"
@@ -227,6 +228,7 @@ def test_a_run_whose_files_were_changed_is_finished_with_its_own(
     assert (tmp_path / "own").read_text() == "mine"
 
 
+@pytest.mark.extended
 def test_a_training_whose_output_is_not_read_any_more_stops_like_ctrl_c(
     train, monkeypatch, tmp_path
 ):

@@ -721,7 +721,7 @@ with zipfile.ZipFile(FUZZED / "model.keras") as archive:
     CONFIG = json.loads(archive.read("config.json"))
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @given(change_config(CONFIG))
 @fuzz()
 def test_a_changed_config_loads_or_is_one_line(config):
@@ -732,7 +732,7 @@ def test_a_changed_config_loads_or_is_one_line(config):
     assert [path.name for path in FUZZED.parent.iterdir()] == ["run"]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @given(damage((FUZZED / "model.keras").read_bytes()))
 @fuzz()
 def test_a_damaged_file_loads_or_is_one_line(content):
