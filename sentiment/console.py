@@ -1,9 +1,10 @@
-"""What reaches the terminal: error lines, warnings, progress bars; and what is kept from it."""
+"""What reaches the terminal: error lines, warnings, progress bars; and what is not printed."""
 
 import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -40,7 +41,7 @@ def error_line(message: object) -> str:
 
 
 def print_to_stderr(text: str):
-    """Print to stderr, even if it takes no text, such as a tee that got Ctrl-C, too."""
+    """Print to stderr, unless it can't be written to, for example after Ctrl-C ended a tee."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -112,6 +113,8 @@ def prepare_streams():
 
 def stop_at_once(*_, message: object = "stopped"):
     """Handle Ctrl-C by ending the process with one line, whatever it does at the moment."""
+    with contextlib.suppress(ValueError):  # of a thread other than the main one
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # or a second Ctrl-C repeats the line
     with contextlib.suppress(Exception):  # it may be printing at this moment
         sys.stdout.flush()
     with contextlib.suppress(OSError):
