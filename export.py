@@ -28,7 +28,7 @@ from sentiment.data.imdb import PACKAGE_REVIEWS, read_package
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SEPARATORS, START_ID
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
-from sentiment.runs.saved_model import LAYERS_HELP, import_layers
+from sentiment.runs.allowed_layers import LAYERS_HELP, import_layers
 
 CHECKED_REVIEWS = 1_000
 TOLERANCE = 1e-4
@@ -40,7 +40,7 @@ Predict = Callable[[list[str]], np.ndarray]
 def main():
     parser = ArgumentParser(prog="export.py", description=__doc__.partition("\n")[0])
     parser.add_argument("run", nargs="?", help="a run in models/, a run folder, newest or best")
-    parser.add_argument("--format", choices=FILES, required=True, help="of the export")
+    parser.add_argument("--format", choices=FILES, required=True, help="format of the export")
     parser.add_argument("--layers", type=Path, metavar="FILE.py", help=LAYERS_HELP)
     parser.add_argument(
         "--output", type=Path, help="path of the export (default: in the run folder)"
@@ -70,7 +70,9 @@ def main():
             predict = export[arguments.format](predictor, unfinished)
             difference = np.abs(predict(texts) - expected).max()
             if not difference < TOLERANCE:
-                raise ValueError(f"its probabilities would differ by {difference:.1g}")
+                raise ValueError(
+                    f"its probabilities differ by {difference:.1g} from those of the run"
+                )
             output.parent.mkdir(parents=True, exist_ok=True)
             unfinished.rename(output)
     except Exception as error:  # converters and runtimes can fail in any way

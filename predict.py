@@ -42,9 +42,9 @@ from sentiment.data.tokenizer import OOV_ID, START_ID, split_as_spelled
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
 from sentiment.plots import draw_explanation
+from sentiment.runs.allowed_layers import LAYERS_HELP, import_layers
 from sentiment.runs.atomic import write_atomically
 from sentiment.runs.folder import exists
-from sentiment.runs.saved_model import LAYERS_HELP, import_layers
 
 REVIEWS_IN_MEMORY, CHARACTERS_IN_MEMORY = 10_000, 20_000_000
 UNSURE = 0.1  # closer than this to 0.5, a probability says little
@@ -70,7 +70,9 @@ def main():
         "--format", choices=("text", "csv", "json"), default="text", help="output format"
     )
     parser.add_argument("--explain", action="store_true", help="show the effect of each word")
-    parser.add_argument("--output", type=Path, help="plot the explanation to .png, .svg or .pdf")
+    parser.add_argument(
+        "--output", type=Path, help="save a plot of the explanation (.png, .svg, .pdf)"
+    )
     arguments = parser.parse_args()
     if arguments.reviews and arguments.file:
         parser.error("give reviews or --file, not both")
@@ -131,7 +133,8 @@ def read_reviews(path: str, column: str | None) -> Iterator[str]:
                     yield line.removesuffix("\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SentimentError(f"can't read {path}: {reason}") from None
+        name = "standard input" if path == "-" else path
+        raise SentimentError(f"can't read {name}: {reason}") from None
 
 
 def predict_all(reviews: Iterator[str], predictor: Predictor, output_format: str):

@@ -62,7 +62,7 @@ def run(main: Callable[[], object]):
         message, status = f"{place}: {_describe(error)}", 1
     finally:
         if handler is not None:
-            # While Python exits, Ctrl-C would be a traceback.
+            # While Python exits, Ctrl-C would print a traceback.
             signal.signal(signal.SIGINT, signal.SIG_IGN if handler is stop_at_once else handler)
     if not status:
         return

@@ -77,7 +77,7 @@ class Predictor:
         return self.predict_sequences([self.encode(text) for text in texts])
 
     def predict_sequences(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the same for reviews as `encode` returns them."""
+        """Like `predict`, for reviews that are already encoded."""
         if not len(sequences):
             return np.empty(0, dtype=np.float32)
         predict_on_batch = self.model.predict_on_batch
@@ -92,7 +92,7 @@ class Predictor:
             raise SentimentError(f"the network of {self.folder} failed: {reason}") from None
         if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN is neither
             raise SentimentError(
-                f"the network of {self.folder} returns NaN or numbers outside 0 to 1, which are no "
+                f"the network of {self.folder} returns NaN or numbers outside 0 to 1 instead of "
                 "probabilities; train it again, with a sigmoid in its last layer, and with a lower "
                 "LEARNING_RATE if its loss diverges"
             )
@@ -170,11 +170,11 @@ def _read_vocabulary(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is damaged, not UTF-8 text") from None
     if rest:
-        raise ValueError(f"{path.name} is cut off, its last line has no line break")
+        raise ValueError(f"{path.name} is incomplete: its last line has no line break")
     if len(words) <= len(SPECIAL_TOKENS):
         raise ValueError("it was trained on ids without their words, so it can't read text")
     if "" in words:
-        raise ValueError(f"line {words.index('') + 1} of {path.name} is empty, each must be a word")
+        raise ValueError(f"line {words.index('') + 1} of {path.name} is empty; each must be a word")
     if len(set(words)) < len(words):
         ((word, _),) = Counter(words).most_common(1)
         raise ValueError(f"{path.name} has the word {word!r} more than once")

@@ -1,6 +1,7 @@
-"""Where the runs and the cache are: in the project, or where environment variables say."""
+"""Where the runs and the cache are, in the project or where environment variables say."""
 
 import os
+import stat
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -18,6 +19,17 @@ def models_folder() -> Path:
 def cache_folder() -> Path:
     """Return the folder of encoded reviews, ``cache/`` or what SENTIMENT_CACHE names, likewise."""
     return _shorten(os.environ.get("SENTIMENT_CACHE") or PROJECT / "cache")
+
+
+def check_regular(path: Path):
+    """Check that a path is a regular file: to read a pipe or a device may never end.
+
+    Raises:
+        OSError: if there is nothing.
+        ValueError: if it is a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path.name} is not a regular file")
 
 
 def _shorten(path: str | Path) -> Path:

@@ -41,7 +41,7 @@ NESTED = b"[" * 100_000  # too deep for the stack
 
 @st.composite
 def damage(draw, original: bytes):
-    """Bytes that were once a file."""
+    """The content of a file, damaged."""
     content = bytearray(original)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(content)))
@@ -52,7 +52,7 @@ def damage(draw, original: bytes):
 
 @st.composite
 def change(draw, original: dict):
-    """A dictionary of which one value, on any level, is another or is missing."""
+    """A copy of a dictionary with one value replaced or removed, at any level."""
     changed = json.loads(json.dumps(original))
     level = changed
     while True:

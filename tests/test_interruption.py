@@ -33,7 +33,6 @@ from tests.test_files import write_csv
 
 ARGUMENTS = [*CONSTANTS, "--data=own.csv", "--epochs=3", "--batch-size=16", "--maximum-tokens=20"]
 ARGUMENTS += ["--vocabulary-size=500", "--embedding-size=32", "--lstm-units=8"]
-KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +71,20 @@ def assert_same(run, other):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start quickly")
-def test_a_killed_training_is_resumed_exactly(folder):
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.extended)])
+def test_a_killed_training_is_resumed_exactly(kills, folder):
     def start(*arguments):
         return start_script("train_lstm.py", *arguments, folder=folder)
 
     started = time.monotonic()
-    start(*ARGUMENTS, "--name", "timed").join()
+    start(*ARGUMENTS, "--name", f"timed{kills}").join()
     duration = time.monotonic() - started
     generator = random.Random(7)
-    for number in range(KILLS):
-        run = folder / "models" / f"killed{number}"
+    for number in range(kills):
+        run = folder / "models" / f"killed{number}_of_{kills}"
         process = start(*ARGUMENTS, "--name", run.name)
-        # One moment in each twentieth of the training.
-        time.sleep((number + generator.random()) / KILLS * duration)
+        # One moment in each of equal parts of the training.
+        time.sleep((number + generator.random()) / kills * duration)
         process.kill()
         process.join()
         assert_readable(run)

@@ -334,7 +334,7 @@ def test_training_equals_stock_layer(jit_compile):
     assert_close(weights[1], weights[0])
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_an_epoch_of_real_batches_ends_with_the_weights_of_the_stock_layer(data):
     weights = []
     for layer_class in (keras.layers.LSTM, LSTM):
@@ -435,7 +435,7 @@ def assert_succeeds(process):
     assert process.returncode == 0, messages
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_threads():
     # Each pair holds TensorFlow's threads among and inside operations.
     pairs = [(1, 1), (2, 2), (3, 1)]

@@ -41,7 +41,7 @@ def run_on_terminal(*arguments, folder, stdout=None, reviews=None, variables=Non
     return shown.decode(errors="replace")
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_output_that_nobody_reads_is_no_error():
     for reader in (">&- 2>&-", "| true"):
         command = f"'{sys.executable}' predict.py --run lstm 'A fine film' {reader}"

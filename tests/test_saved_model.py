@@ -54,7 +54,7 @@ def classify(x):
 
 
 def build_network(change=average, word_ids=None):
-    """Return a network with something of one's own between its input and its output."""
+    """Return a network with some other layers between its input and its output."""
     word_ids = read_ids() if word_ids is None else word_ids
     return keras.Model(word_ids, classify(change(word_ids)))
 
@@ -488,7 +488,7 @@ def test_a_vocabulary_that_can_not_be_right_is_one_line(words, expected, tmp_pat
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"<padding>\n<start", "cut off"), (b"\xff\xfe\n", "not UTF-8"), (None, "No such file")],
+    [(b"<padding>\n<start", "incomplete"), (b"\xff\xfe\n", "not UTF-8"), (None, "No such file")],
 )
 def test_a_damaged_vocabulary_is_one_line(content, expected, tmp_path):
     folder = write_run(tmp_path / "run")

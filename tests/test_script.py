@@ -254,7 +254,7 @@ def test_a_terminal_keeps_the_progress_bar(train, monkeypatch):
     assert "━" in terminal.getvalue().partition("Run folder")[2]
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_runs_and_cache_are_in_the_project_whatever_the_current_directory(
     own_reviews, tmp_path, monkeypatch
 ):

@@ -202,7 +202,11 @@ def test_run_folder_is_complete(script, train, small_data, evaluated, monkeypatc
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
-    [train_lstm, pytest.param(train_cnn_lstm, marks=EXTENDED), train_naive_bayes_lstm],
+    [
+        pytest.param(train_lstm, marks=EXTENDED),
+        pytest.param(train_cnn_lstm, marks=EXTENDED),
+        train_naive_bayes_lstm,
+    ],
 )
 def test_model_is_loaded_in_a_new_process(script, train, small_data):
     """Plain Keras loads it; that of naive Bayes needs one import of this project."""

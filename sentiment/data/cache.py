@@ -95,8 +95,8 @@ def encode_once(path: Path, texts: Texts) -> tuple[LabeledReviews, list[str]]:
             return read()
     except OSError as error:
         raise SentimentError(
-            f"can't write {error.filename or folder}: {error.strerror or error}; the environment "
-            "variable SENTIMENT_CACHE can name another folder for the cache"
+            f"can't write {error.filename or folder}: {error.strerror or error}; to use "
+            "another folder, set the environment variable SENTIMENT_CACHE"
         ) from None
 
 
@@ -156,7 +156,7 @@ def _hash_files(folder: Path) -> str:
     """Return what is in `HASHES`: the SHA-256 and the name of each file in a line, as sha256sum.
 
     Raises:
-        ValueError: if one is no regular file.
+        ValueError: if one is missing, or not a regular file.
     """
     lines = []
     for name in FILES:

@@ -68,8 +68,8 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     """Load labeled reviews and split them.
 
     The split is the same every time. A tenth of the reviews, at most 2,500, is the validation set.
-    Where the source has no test set, a fifth, at most 5,000, is held out as test set. Of a user's
-    own reviews, duplicates are not counted for it.
+    Where the source has no test set, a fifth, at most 5,000, is held out as test set. In a user's
+    own reviews, duplicates are not counted.
 
     Args:
         source: ``"imdb"`` for ``keras.datasets.imdb``, downloaded on first use;

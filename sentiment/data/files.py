@@ -4,7 +4,6 @@ The files may come from anywhere, so they are checked, and no code in them is ru
 """
 
 import contextlib
-import errno
 import hashlib
 import io
 import itertools
@@ -34,6 +33,7 @@ from sentiment.data.tables import (
     open_table,
 )
 from sentiment.errors import SentimentError
+from sentiment.paths import check_regular
 
 LABEL_FOLDERS = ("neg", "pos")
 OPTION_CHARACTERS = 100  # of a column's name in a suggestion
@@ -61,42 +61,48 @@ def read_files(source: str) -> LabeledReviews:
     """
     name, _, options = source.partition("?")
     path = Path(name)
-    notes: list[str] = []
     try:
-        if path.exists() and not path.is_dir() and not path.is_file():  # a pipe may never end
-            raise ValueError("it is not a regular file")
-        # Excel's "Unicode text" is a .txt.
-        is_table = find_suffix(path) in (*TABLES, ".txt") and not path.is_dir()
-        if options and not is_table:
-            raise ValueError(f"only a table takes options, here {abbreviate(options)}, after ?")
-        if is_table:
-            reviews, notes = encode_once(path, _list_table(path, _parse_options(options)))
-        elif path.is_dir():
-            reviews, notes = encode_once(path, _list_folder(path))
-        elif path.suffix.lower() == ".npz":
-            reviews = read_npz(path)
-        else:
-            raise ValueError(
-                "it is not a folder, a table (.csv, .tsv, .jsonl, .ndjson, .json, also .gz) or an "
-                ".npz file; save another table as CSV"
-            )
-        if reviews.empty:
-            notes.append(f"{count(reviews.empty, 'empty review')} left out")
-        for note in notes:
-            print(f"Data: {strip_control_characters(note)}")
-        hashes, is_test = reviews.sequences.hashes, reviews.is_test
-        is_left = ~np.isin(hashes, hashes[is_test])
-        if shared := int(np.sum(~is_left & ~is_test)):
-            print(f"Data: {count(shared, 'training review')} left out: the test set has them, too")
-        subsets = {"training ": is_left, "test ": is_test} if is_test.any() else {"": is_left}
-        for kind, chosen in subsets.items():
-            _check_set(kind, hashes[chosen], reviews.labels[chosen])
-        return reviews
+        reviews, notes = _read(path, options)
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) in (errno.EPIPE, errno.ENOSPC):
-            raise  # of what is printed here
         reason = _explain(error, path) if isinstance(error, OSError) else str(error)
         raise SentimentError(f"the reviews in {name} can't be used: {reason}") from None
+    if reviews.empty:
+        notes.append(f"{count(reviews.empty, 'empty review')} left out")
+    for note in notes:
+        print(f"Data: {strip_control_characters(note)}")
+    hashes, is_test = reviews.sequences.hashes, reviews.is_test
+    is_left = ~np.isin(hashes, hashes[is_test])
+    if shared := int(np.sum(~is_left & ~is_test)):
+        print(
+            f"Data: {count(shared, 'training review')} left out because the test set has them, too"
+        )
+    subsets = {"training ": is_left, "test ": is_test} if is_test.any() else {"": is_left}
+    try:
+        for kind, chosen in subsets.items():
+            _check_set(kind, hashes[chosen], reviews.labels[chosen])
+    except ValueError as error:
+        raise SentimentError(f"the reviews in {name} can't be used: {error}") from None
+    return reviews
+
+
+def _read(path: Path, options: str) -> tuple[LabeledReviews, list[str]]:
+    """Return the reviews and the notes on them; raise OSError or ValueError if it can't."""
+    is_folder = path.is_dir()
+    if not is_folder:
+        check_regular(path)
+    is_table = find_suffix(path) in (*TABLES, ".txt") and not is_folder  # Excel's "Unicode text"
+    if options and not is_table:
+        raise ValueError(f"only a table takes options after ?; remove {abbreviate(options)}")
+    if is_table:
+        return encode_once(path, _list_table(path, _parse_options(options)))
+    if is_folder:
+        return encode_once(path, _list_folder(path))
+    if path.suffix.lower() == ".npz":
+        return read_npz(path), []
+    raise ValueError(
+        "it is not a folder, a table (.csv, .tsv, .jsonl, .ndjson, .json, also .gz) or an .npz "
+        "file; save another table as CSV"
+    )
 
 
 def _list_folder(path: Path) -> Texts:

@@ -31,8 +31,8 @@ class Labels:
         positive, negative: the user's lists; None for the usual names.
 
     Attributes:
-        found: the different labels that have been found, shortened; no more than are needed to know
-            that they are not classes.
+        found: the different labels that have been found, shortened; only as many as are needed to
+            tell that there are too many.
         skipped: how often each label that is to be skipped has been found, shortened likewise;
             those beyond the first thousand have a common name.
 
@@ -88,7 +88,8 @@ class Labels:
         if self.inferred is not None:
             opposite = ("negative", "positive")[self.values[self.inferred]]
             notes.append(
-                f"the label {abbreviate(self.inferred)!r} is {opposite}: it is the only other label"
+                f"the label {abbreviate(self.inferred)!r} is {opposite}, because it is the only "
+                "other label"
             )
         if self.skipped:
             shown = [

@@ -91,7 +91,10 @@ def _read_reviews(archive: zipfile.ZipFile, name: str) -> list[np.ndarray]:
 
 def _to_ids(ranks: np.ndarray) -> np.ndarray:
     if ranks.min(initial=1) < 1 or ranks.max(initial=1) > MAXIMUM_RANK:
-        raise ValueError(f"it holds numbers that are not ranks of words, 1 to {MAXIMUM_RANK:,}")
+        raise ValueError(
+            f"it holds numbers that are not ranks of words, 1 to {MAXIMUM_RANK:,}; if the reviews "
+            "are padded with zeros, remove the padding"
+        )
     ids = np.full(len(ranks) + 1, START_ID, dtype=np.int32)
     ids[1:] = ranks
     ids[1:] += RANK_SHIFT
@@ -129,7 +132,9 @@ def _read_member(
         raise ValueError(f"{name}: it is encrypted")
     # Others, which NumPy doesn't use, may take much memory.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name}: it is compressed otherwise than by numpy.savez_compressed")
+        raise ValueError(
+            f"{name}: its compression is not supported; save it with numpy.savez_compressed"
+        )
     formats = np.lib.format
     try:
         with archive.open(member) as file, warnings.catch_warnings():
@@ -182,12 +187,16 @@ def _read_word_index(path: Path) -> list[str]:
         or not all(type(rank) is int for _, rank in pairs)
         or sorted(rank for _, rank in pairs) != list(range(1, len(pairs) + 1))
     ):
-        raise ValueError(f"{where} does not number words from 1")
+        raise ValueError(f"{where} must number the words: 1, 2, 3 and so on")
     words = [word for word, _ in sorted(pairs, key=itemgetter(1))]
     seen: set[str] = set()
     for word in words:
         if word in seen or NOT_IN_WORDS.search(word):
-            problem = "is in it more than once" if word in seen else "has a line end or a surrogate"
+            problem = (
+                "is in it more than once"
+                if word in seen
+                else "contains a line break or a surrogate"
+            )
             raise ValueError(f"{where}: the word {reprlib.repr(word)} {problem}")
         seen.add(word)
     return words

@@ -12,12 +12,12 @@ import numpy as np
 
 MAXIMUM_NUMBERS, MAXIMUM_REVIEWS = 50_000_000, 250_000
 TOO_LARGE = (
-    f"it is too large: at most {MAXIMUM_NUMBERS:,} words in {MAXIMUM_REVIEWS:,} reviews are read; "
+    f"it is too large, it may have {MAXIMUM_NUMBERS:,} words in {MAXIMUM_REVIEWS:,} reviews; "
     "save a larger data set as CSV or JSON lines, which are read one review at a time"
 )
 DAMAGED = "it is a damaged pickle"
 NOT_LISTS = "it does not hold lists of whole numbers"
-# A review has 3 to 20 opcodes beside its integers.
+# A review has 3 to 20 opcodes besides its integers.
 MAXIMUM_OPCODES = 20 * MAXIMUM_REVIEWS
 # Up to 1,000 integers that are appended to a list: pickles consist of these batches. To parse them
 # one by one would take ten times as long. LONG1 is what Python 2 makes of a long.
@@ -76,7 +76,7 @@ def parse_reviews(pickled: bytes, shape: tuple[int, ...]) -> list[np.ndarray]:
         if len(shape) == 2:
             return list(_join(elements).reshape(shape))
         if len(elements) != shape[0]:
-            raise ValueError("it has another number of reviews than its header says")
+            raise ValueError("its number of reviews is not that of its header")
         return list(_convert(elements))
     except (AttributeError, IndexError, KeyError, TypeError):
         raise ValueError(DAMAGED) from None
@@ -163,7 +163,7 @@ def _parse(pickled: bytes) -> Any:
                 if previous != "BUILD" or len(stack) != 1 or outer or file.read(1):
                     raise ValueError("it is a pickle of something other than an array")
             case name:
-                raise ValueError(f"{NOT_LISTS}, but {name} in its pickle")
+                raise ValueError(f"{NOT_LISTS} (its pickle contains {name})")
         previous = opcode.name
     return stack.pop()
 

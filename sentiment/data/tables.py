@@ -67,9 +67,7 @@ class Table:
         if len(self.columns) == 1:
             return self.columns[0]
         usual = ", ".join(usual_names)
-        raise ValueError(
-            f"none of the columns in the first line, {columns}, is called {usual}; {remedy}"
-        )
+        raise ValueError(f"no column is called {usual}; the columns are {columns}; {remedy}")
 
     def read(self, *columns: str) -> Iterator[tuple[str, ...]]:
         """Yield the cells of each remaining row in these columns; one that is missing is empty.

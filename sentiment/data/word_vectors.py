@@ -11,6 +11,7 @@ from sentiment.console import strip_control_characters
 from sentiment.data.tables import MAXIMUM_CHARACTERS, abbreviate
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
+from sentiment.paths import check_regular
 
 WORD_VECTORS = ("ppmi", "none")  # the sources that are no file
 REASON_CHARACTERS = 200  # of an error that quotes the file
@@ -44,8 +45,7 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
     exact = set()
     number = 0
     try:
-        if path.exists() and not path.is_dir() and not path.is_file():  # a pipe may never end
-            raise SentimentError(f"{path}, the file of word vectors, is not a regular file")
+        check_regular(path)
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             lines = iter(functools.partial(file.readline, MAXIMUM_CHARACTERS + 1), b"")
             for number, line in enumerate(lines, 1):
@@ -70,8 +70,9 @@ def read_word_vectors(path: Path, vocabulary: list[str], dimension: int) -> dict
                     raise ValueError(f"it doesn't hold {dimension} numbers")
                 found[i] = vector
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        problem = abbreviate(str(error), REASON_CHARACTERS)
-        reason = getattr(error, "strerror", None) or f"line {number}: {problem}"
+        place = f"line {number}: " if number else ""
+        problem = place + abbreviate(str(error), REASON_CHARACTERS)
+        reason = getattr(error, "strerror", None) or problem
         raise SentimentError(
             f"{path} is not a text file of word vectors, a word and its numbers per line ({reason})"
         ) from None

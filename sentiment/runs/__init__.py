@@ -4,6 +4,7 @@ recorder.py       RunRecorder, the callback of fit that writes the folder
 state.py          what a training is while it runs, and its record
 record.py         RunRecord, a run as it is read;  comparison.py  groups of them
 schema.py         what the files must hold, and how they are read
+saved_model.py    a network loaded safely;  allowed_layers.py  what it may consist of
 folder.py         names and locks;  atomic.py  files that are never half-written
 checkpoint.py     all that the next epoch depends on
 interrupt.py      Ctrl-C;  ema.py  moving averages of the weights

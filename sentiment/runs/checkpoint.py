@@ -1,4 +1,4 @@
-"""The checkpoint: one file with all that the next epoch of a training depends on."""
+"""The checkpoint: one file with all that the next epoch of a training run depends on."""
 
 import contextlib
 import json
@@ -10,14 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from sentiment.console import format_message
 from sentiment.errors import SentimentError
-from sentiment.paths import models_folder
+from sentiment.paths import check_regular, models_folder
 from sentiment.runs.folder import CHECKPOINT, RECORD, exists, find_run_folder
-from sentiment.runs.schema import MAXIMUM_BYTES, Metrics, State, check, check_regular, parse_json
+from sentiment.runs.schema import MAXIMUM_BYTES, Metrics, State, check, parse_json
 
 # What must be the same to resume a run, and what is compared when a run is repeated.
 CONDITIONS = ("constants", "data", "versions", "sha256")
-# What a resumed training takes from its checkpoint beside the conditions, which are the same.
+# What a resumed run takes from its checkpoint, besides the conditions, which are the same.
 RESUMED = ("started", "options", "evaluate_test", "like", "history", "best")
 
 
@@ -96,7 +97,7 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
     if name:
         folder = find_run_folder(name)
         if exists(folder / RECORD):
-            raise SentimentError(f"{folder} is finished, there is nothing to resume")
+            raise SentimentError(f"{folder} is already finished; there is nothing to resume")
         state = read_state(folder)
         if state["script"] != script:
             raise SentimentError(f"{folder} was started by {state['script']}, not by {script}")
@@ -109,7 +110,7 @@ def find_unfinished(script: str, name: str) -> tuple[Path, dict]:
         try:
             state = read_state(Path(folder_name))
         except SentimentError as error:
-            print(f"Skipped: {error}")
+            print(f"Skipped: {format_message(error)}")
             continue
         if state["script"] == script and not exists(Path(folder_name, RECORD)):
             return Path(folder_name), state
@@ -126,11 +127,11 @@ def _open(folder: Path, read: Callable[[zipfile.ZipFile], Any]) -> Any:
             is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
             size = sum(member.file_size for member in members)
             if is_compressed or size > path.stat().st_size:
-                raise ValueError("it unpacks to more than its size")
+                raise ValueError("it is compressed, or larger than its file")
             return read(archive)
     except FileNotFoundError:
         raise SentimentError(
-            f"{folder} can't be resumed, it has no checkpoint; train again under another name"
+            f"{folder} can't be resumed because it has no checkpoint; train again without --resume"
         ) from None
     except PermissionError as error:
         raise SentimentError(f"{folder} can't be resumed: {error.strerror}") from None
@@ -144,9 +145,8 @@ def _read_state(archive: zipfile.ZipFile) -> dict:
     if archive.getinfo("state.npy").file_size > MAXIMUM_BYTES:
         raise ValueError("its state is too large")
     state = parse_json(_read_array(archive, "state").tobytes().decode())
-    check(state, State)
+    check(state, State, Metrics)
     history, best = state["history"], state["best"]
-    check(state, Metrics)
     if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
         raise ValueError("its history lacks an epoch")
     if len(history) > state["constants"].get("EPOCHS", 0):

@@ -1,4 +1,4 @@
-"""What is checked and recorded of a network, which a user may have edited."""
+"""Checks and describes a network, which a user may have edited."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, START_ID
 from sentiment.errors import SentimentError
-from sentiment.runs.saved_model import check_config, find_own_layers
+from sentiment.runs.allowed_layers import check_config, find_own_layers
 
 REVIEWS = 200_000  # reviews of a set whose ids are checked, if there are more
 PLAIN = (dict, tuple, bool, int, float, str)  # types of the arguments that are recorded
@@ -44,7 +44,7 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
     for layer in model._flatten_layers():
         if not re.fullmatch(LAYER_NAME, layer.name):
             raise SentimentError(
-                f"the layer name {layer.name!r} can't be used; take letters, digits and '_'"
+                f"the layer name {layer.name!r} can't be used; use letters, digits and '_'"
             )
     own_layers = " and ".join(sorted(layer.__name__ for layer in find_own_layers(model)))
     try:
@@ -52,8 +52,8 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
     except Exception as error:  # a layer of a user's own can fail in any way
         reason = " ".join(str(error).split()).partition(". ")[0]
         advice = (
-            f"; {own_layers} needs @keras.saving.register_keras_serializable() and a get_config, "
-            "as in sentiment/layers/naive_bayes.py"
+            "; add @keras.saving.register_keras_serializable() and a get_config to "
+            f"{own_layers}, as in sentiment/layers/naive_bayes.py"
         )
         raise SentimentError(
             f"Keras can't save this network: {reason}{advice * bool(own_layers)}"
@@ -97,8 +97,8 @@ def check_shapes(model: keras.Model, largest_id: int, padded_length: int | None)
     """
     if not hasattr(model, "output_shape"):
         raise SentimentError(
-            "build_model() must return a keras.Sequential or a keras.Model of inputs and outputs, "
-            "which Keras can save and load"
+            "build_model() must return a keras.Sequential or a functional keras.Model(inputs, "
+            "outputs); subclassed models are not supported"
         )
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 2:
         shapes = " and ".join(_describe_shape(tensor.shape) for tensor in model.inputs)
@@ -127,7 +127,7 @@ def check_shapes(model: keras.Model, largest_id: int, padded_length: int | None)
     widest = max(embeddings, key=lambda layer: layer.input_dim, default=None)
     if widest is not None and widest.input_dim <= largest_id:
         raise SentimentError(
-            f"the reviews have word ids up to {largest_id:,}, but the layer {widest.name} has "
+            f"the word ids go up to {largest_id:,}, but the layer {widest.name} has "
             f"input_dim={widest.input_dim:,}; set it to VOCABULARY_SIZE"
         )
 
@@ -165,7 +165,7 @@ def _describe_layer(layer: keras.Layer) -> str:
 
 
 def _simplify(value):
-    """Return lists as tuples, and those of one element as this element, as Keras takes them."""
+    """Return a list as a tuple, and one of a single element as this element."""
     if not isinstance(value, list | tuple):
         return value
     return value[0] if len(value) == 1 else tuple(value)
@@ -181,7 +181,7 @@ def _depends_on_padding(model: keras.Model) -> bool:
     try:
         with warnings.catch_warnings(action="ignore"):  # Keras warns if the inputs are a list
             outputs = [keras.ops.convert_to_numpy(model(x, training=False)) for x in (ids, longer)]
-    except Exception:  # `fit` reports what is wrong, if it is so there, too
+    except Exception:  # `fit` reports the error if it occurs there
         return False
     tolerance = PADDING_TOLERANCE if model.compute_dtype == "float32" else np.inf
     return bool(np.abs(outputs[0] - outputs[1]).max() > tolerance)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
-from sentiment.paths import models_folder
+from sentiment.paths import check_regular, models_folder
 from sentiment.runs.atomic import hash_file, write_atomically
 from sentiment.runs.folder import (
     HASHED_FILES,
@@ -26,13 +26,13 @@ from sentiment.runs.folder import (
     exists,
     find_run_folder,
 )
-from sentiment.runs.schema import Recipe, Record, check, check_regular, parse_json, read_text
+from sentiment.runs.schema import Recipe, Record, check, parse_json, read_text
 
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds")
 MAXIMUM_EPOCHS = 100_000
 LARGEST_LOSS = 1e9
 PERCENT = 100.0  # as some programs write accuracies
-MISSING = ("", "NA", None)  # how other programs write that there is no number
+MISSING = ("", "NA", None)  # how other programs write a missing number
 OLD_NAMES = {"acc": "accuracy", "binary_accuracy": "accuracy"}  # as older Keras versions say
 
 
@@ -124,7 +124,7 @@ def read_record(path: Path) -> RunRecord:
             return RunRecord(name, history, {})
         if not (path / RECORD).exists():
             if (path / VOCABULARY).exists():
-                raise ValueError("it is unfinished, there is no run.json yet")
+                raise ValueError("it is unfinished; to continue it, use --resume")
             if not (path / HISTORY).exists():
                 raise ValueError("it is not a run folder, there is no run.json")
             return RunRecord(path.resolve().name, _read_history(path / HISTORY), {})
@@ -135,7 +135,10 @@ def read_record(path: Path) -> RunRecord:
             check_regular(path / name)
             expected = metadata.get("sha256", {}).get(name)
             if expected and hash_file(path / name) != expected:
-                raise ValueError(f"{name} does not match its checksum in run.json")
+                raise ValueError(
+                    f"{name} does not match its checksum in run.json; it was changed, or is of "
+                    "another run"
+                )
         return RunRecord(path.resolve().name, _read_history(path / HISTORY), metadata)
     except OSError as error:
         raise ValueError(f"it can't be read: {error.strerror or error}") from None
@@ -144,7 +147,7 @@ def read_record(path: Path) -> RunRecord:
 def write_history(path: Path, history: list[dict]):
     """Write a ``history.csv``, atomically."""
 
-    # What a user measures besides has columns of its own.
+    # Custom metrics have columns of their own.
     columns = dict.fromkeys([*HISTORY_COLUMNS, *history[0]])
 
     def write(temporary):
@@ -180,15 +183,14 @@ def _read_metadata(path: Path) -> dict:
     """Return the content of ``run.json``; raise OSError or ValueError if it can't be used."""
     try:
         metadata = parse_json(read_text(path))
-        check(metadata, Record)
-        check(metadata, Recipe)  # which limits the number of constants
+        check(metadata, Record, Recipe)  # which limits the number of constants
         return metadata
     except ValueError as error:
         raise ValueError(f"{RECORD} is damaged or incomplete: {error}") from None
 
 
 def _read_history(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a history under today's names."""
+    """Return the columns of a history under their current names."""
     text = read_text(path)
     if path.suffix == ".json":
         content = parse_json(text)
@@ -203,9 +205,11 @@ def _read_history(path: Path) -> dict[str, list[float]]:
                 history[name] = _convert(values, name.endswith("accuracy"))
             except (TypeError, ValueError):
                 raise ValueError(f"{path.name} has no list of numbers for {key}") from None
+    if not {"accuracy", "loss"} & set(history):
+        raise ValueError(f"{path.name} is not a history: it has no accuracy or loss")
     lengths = {len(values) for values in history.values()}
-    if len(lengths) != 1 or not {"accuracy", "loss"} & set(history):
-        raise ValueError(f"{path.name} is not a history of accuracy or loss")
+    if len(lengths) != 1:
+        raise ValueError(f"{path.name} is not a history: its columns have different lengths")
     if max(lengths) > MAXIMUM_EPOCHS:
         raise ValueError(f"{path.name} has more than {MAXIMUM_EPOCHS:,} epochs")
     if all(math.isnan(value) for values in history.values() for value in values):
@@ -231,7 +235,7 @@ def _read_columns(text: str, name: str) -> dict[str, list[str]]:
 
 
 def _rename(column: str) -> str | None:
-    """Return today's name of an accuracy or a loss, and None for another column."""
+    """Return the current name of an accuracy or a loss, and None for another column."""
     prefix, name = ("val_", column[4:]) if column.startswith("val_") else ("", column)
     name = OLD_NAMES.get(name, name)
     return prefix + name if name in ("accuracy", "loss") else None

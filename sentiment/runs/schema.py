@@ -5,13 +5,14 @@ They may come from anywhere, so what is read from them is checked here, once.
 
 import json
 import re
-import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
+
+from sentiment.paths import check_regular
 
 MAXIMUM_BYTES = 10_000_000  # of a file; the largest real ones have a thousandth of that
 MAXIMUM_DEPTH = 20  # of nested lists and objects
@@ -31,7 +32,7 @@ WORDING = {
     "Invalid RFC3339 encoded datetime": "expected a date and time",
     "Invalid enum value": "unexpected value",
     "Number out of range": "the number is too large",
-    "of length <=": "of at most",
+    r"of length <= (\d+)": r"of at most \1 items",
     "<=": "of at most",
     ">=": "of at least",
     "^Expected": "expected",
@@ -45,7 +46,7 @@ AnyConstants = Annotated[dict[str, Any], Meta(max_length=1_000)]
 
 
 class Constants(TypedDict, total=False):
-    """Those that are used after a training; a script may have others, with any JSON value."""
+    """The constants that are used after training; a script may have others, of any JSON type."""
 
     NAME: str
     SEED: Count
@@ -100,13 +101,13 @@ class Row(TypedDict):
 
 
 class Metrics(TypedDict):
-    """The metrics of each epoch, those of a user's own, too."""
+    """The metrics of each epoch, including custom ones."""
 
     history: list[dict[str, float]]
 
 
 class State(TypedDict):
-    """The state of a training, as JSON in its checkpoint."""
+    """The state of a training run, as JSON in its checkpoint."""
 
     script: str
     started: datetime
@@ -126,10 +127,11 @@ class Recipe(TypedDict):
     constants: AnyConstants
 
 
-def check(value: object, schema: Any):
-    """Raise a ValueError with the reason unless a value has the types and limits of a schema."""
+def check(value: object, *schemas: Any):
+    """Raise a ValueError with the reason unless a value has the types and limits of all schemas."""
     try:
-        msgspec.convert(value, schema)
+        for schema in schemas:
+            msgspec.convert(value, schema)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         reason = re.sub(r"`([^`]*)`", _name_types, reason)
@@ -165,12 +167,6 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is damaged, not UTF-8 text") from None
-
-
-def check_regular(path: Path):
-    """Raise a ValueError if a file is a folder, a pipe or a device, an OSError if there is none."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path.name} is not a regular file")
 
 
 def parse_json(text: str) -> Any:
