@@ -158,8 +158,7 @@ class AllowedLayers:
 
 def _refuse(name: str) -> ValueError:
     return ValueError(
-        f"it contains {name}, which is not allowed: only layers that can't run code or read files "
-        "are"
+        f"it contains {name}, which is not one of the layers that are known to be safe to load"
     )
 
 
