@@ -2,6 +2,8 @@
 # make test-fast   the quick tests, for work in progress
 # make test        all tests that need no more than requirements/dev.txt
 # make test-all    lint, and all tests: other backends, several processes and exports as well
+# make page        open a page in the browser: try the networks, compare runs, read mistakes
+# make tutorial    open tutorial.ipynb in JupyterLab
 # make check-docs  compare the figures in README, docs and docstrings with the recorded runs
 # make lint        ruff and mypy
 # make lock        pin everything again: requirements.txt and requirements/ from pyproject.toml
@@ -26,10 +28,17 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(if $(BACKEND),KERAS_BACKEND=$(BACKEND)) $(BIN)/python -m pytest $(TESTS)
 
 .NOTPARALLEL:
-.PHONY: train test-fast test test-all check-docs lint lock bench bench-quick bench-gpu
+.PHONY: train test-fast test test-all page tutorial check-docs lint lock bench bench-quick \
+	bench-gpu
 
 train: $(VENV)/installed
 	$(BIN)/python train_lstm.py
+
+page: $(VENV)/installed-page
+	$(BIN)/python page.py
+
+tutorial: $(VENV)/installed-tutorial
+	$(BIN)/jupyter lab tutorial.ipynb
 
 test-fast: $(VENV)/installed-dev $(VENV)/installed-$(BACKEND)
 	$(PYTEST) -m "not slow and not extended"
@@ -37,7 +46,8 @@ test-fast: $(VENV)/installed-dev $(VENV)/installed-$(BACKEND)
 test: $(VENV)/installed-dev $(VENV)/installed-$(BACKEND)
 	$(PYTEST) -m "not extended"
 
-test-all: lint $(VENV)/installed-jax $(VENV)/installed-torch $(VENV)/installed-export
+test-all: lint $(VENV)/installed-jax $(VENV)/installed-torch $(VENV)/installed-export \
+	$(VENV)/installed-page
 	$(PYTEST)
 
 check-docs:
@@ -73,8 +83,11 @@ lock: $(VENV)/installed-dev
 	$(call write,requirements/torch.txt,training and prediction with PyTorch,--extra torch)
 	$(call write,requirements/tensorboard.txt,the constant TENSORBOARD,--extra tensorboard)
 	$(call write,requirements/export.txt,export.py,--extra export)
+	$(call write,requirements/evaluate.txt,evaluate.py and the linear baselines,--extra evaluate)
+	$(call write,requirements/page.txt,page.py,--extra page)
+	$(call write,requirements/tutorial.txt,tutorial.ipynb,--extra tutorial)
 	$(call write,requirements/bench.txt,the benchmarks,--extra bench)
-	$(call write,requirements/dev.txt,tests and lint,--extra tensorflow --group dev)
+	$(call write,requirements/dev.txt,tests and lint,--extra tensorflow --extra evaluate --group dev)
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || \

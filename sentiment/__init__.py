@@ -4,8 +4,7 @@
     layers/          LSTM (one file per backend), naive Bayes, masked convolution, initializers
     runs/            the run folder: its record, the callback that writes it, checkpoints, warnings
     inference.py     a trained run: load it, encode text as it was trained, predict
-    plots.py         all that is drawn with Matplotlib
-    fonts.py         characters that a plot's font lacks
+    plots/           all that is drawn with Matplotlib
     script.py        what surrounds a script's main(): arguments, seeds, processes
     constants.py     a script's constants as command-line options; recipes.py reads recipes
     cli.py           one-line errors and exit status; errors.py is the package's exception

@@ -10,9 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-import sentiment.fonts
 from sentiment.console import strip_control_characters
-from sentiment.plots import draw_comparison, draw_explanation, draw_history
+from sentiment.plots import draw_comparison, draw_explanation, draw_history, fonts
 
 HISTORY = {
     "accuracy": [0.7, 0.8, 0.9],
@@ -327,10 +326,13 @@ def test_no_character_causes_a_warning(figures, word):
 
 def test_an_installed_font_is_used_before_the_placeholder(monkeypatch):
     letters = "\u0915"  # a letter that the default font lacks
-    texts, families = sentiment.fonts.make_legible([letters, "plain"])
-    monkeypatch.setattr(sentiment.fonts, "LAST_RESORT", "no such font")  # it has every letter
-    found, more = sentiment.fonts.make_legible([letters, "plain"])
+    texts, families = fonts.make_legible([letters, "plain"])
+    monkeypatch.setattr(fonts, "LAST_RESORT", "no such font")  # it has every letter
+    found, more = fonts.make_legible([letters, "plain"])
     assert found == [letters, "plain"] and len(more) == len(families) + 1
     monkeypatch.setattr(fontManager, "ttflist", [])
-    assert sentiment.fonts.make_legible([letters, "plain"]) == (["□", "plain"], ["sans-serif"])
+    assert fonts.make_legible([letters, "plain"]) == (
+        ["□", "plain"],
+        ["sans-serif"],
+    )
     assert texts[1] == "plain"

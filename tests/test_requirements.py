@@ -21,8 +21,11 @@ EXTRAS_OF_FILES = {
     "requirements/tensorboard.txt": ["tensorboard"],
     "requirements/torch.txt": ["torch"],
     "requirements/export.txt": ["export"],
+    "requirements/evaluate.txt": ["evaluate"],
+    "requirements/page.txt": ["page"],
+    "requirements/tutorial.txt": ["tutorial"],
     "requirements/bench.txt": ["bench"],
-    "requirements/dev.txt": ["tensorflow", "dev"],
+    "requirements/dev.txt": ["tensorflow", "evaluate", "dev"],
 }
 ENVIRONMENTS = [
     {

@@ -7,6 +7,7 @@ npz.py           .npz files like Keras' own;  object_arrays.py  pickles in them,
 tables.py        CSV files and JSON lines, row by row, and text files of any encoding
 labels.py        which labels are positive, and which negative
 tokenizer.py     text to word ids
+texts.py         the texts of reviews, to be shown
 cache.py         a user's reviews as word ids on disk, encoded once
 sequences.py     many reviews as word ids
 batches.py       batches, padded

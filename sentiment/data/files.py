@@ -87,6 +87,16 @@ def read_files(source: str) -> LabeledReviews:
 
 def _read(path: Path, options: str) -> tuple[LabeledReviews, list[str]]:
     """Return the reviews and the notes on them; raise OSError or ValueError if it can't."""
+    texts = list_texts(path, options)
+    return (read_npz(path), []) if texts is None else encode_once(path, texts)
+
+
+def list_texts(path: Path, options: str) -> Texts | None:
+    """Return the texts of a folder or a table, and None for an .npz file, which has word ids.
+
+    Raises:
+        OSError, ValueError: if they can't be read.
+    """
     is_folder = path.is_dir()
     if not is_folder:
         check_regular(path)
@@ -94,11 +104,11 @@ def _read(path: Path, options: str) -> tuple[LabeledReviews, list[str]]:
     if options and not is_table:
         raise ValueError(f"only a table takes options after ?; remove {abbreviate(options)}")
     if is_table:
-        return encode_once(path, _list_table(path, _parse_options(options)))
+        return _list_table(path, _parse_options(options))
     if is_folder:
-        return encode_once(path, _list_folder(path))
+        return _list_folder(path)
     if path.suffix.lower() == ".npz":
-        return read_npz(path), []
+        return None
     raise ValueError(
         "it is not a folder, a table (.csv, .tsv, .jsonl, .ndjson, .json, also .gz) or an .npz "
         "file; save another table as CSV"

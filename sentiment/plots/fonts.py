@@ -8,6 +8,7 @@ from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontMan
 from matplotlib.ft2font import FT2Font
 
 PLACEHOLDER = "\N{WHITE SQUARE}"
+PLACEHOLDER_NOTE = f"{PLACEHOLDER}: a character that no installed font has"
 LAST_RESORT = "Last Resort"  # it has a box with a hexadecimal number for each character
 
 
