@@ -9,12 +9,19 @@ then exits with status 1. It reads files only: no script is run, and nothing nee
 import ast
 import json
 import re
-import statistics
 import sys
 import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.check_results import (
+    check_baselines,
+    check_docstrings,
+    check_models,
+    check_tables_of_results,
+    compare,
+    name_of,
+)
 from benchmarks.networks import check_networks
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -32,6 +39,10 @@ class Files:
         for path in sorted(project.glob("benchmarks/recipes/*/run.json")):
             self.records[re.sub(r"-\d+$", "", path.parent.name)].append(json.loads(_read(path)))
         self.models = {name: json.loads(self.read(f"models/{name}/run.json")) for name in MODELS}
+        self.baselines = {
+            path.stem: json.loads(_read(path))
+            for path in sorted(project.glob("benchmarks/baselines/*.json"))
+        }
         self.recipes = {
             path.stem: tomllib.loads(_read(path)) for path in sorted(project.glob("recipes/*.toml"))
         }
@@ -48,22 +59,10 @@ class Files:
         lines = self.read(name).splitlines()
         return [_cells(line) for line in lines if line.startswith("|")]
 
-    def accuracies(self, name):
-        """Return the validation and the test accuracy of a recipe as the docs write them."""
-        figures = []
-        for split in ("validation", "test"):
-            values = [100 * record[split]["accuracy"] for record in self.records[name]]
-            figures.append(f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f} %")
-        return figures
-
-    def seconds(self, name):
-        seconds = [record["seconds_per_epoch"] for record in self.records[name]]
-        return f"{statistics.median(seconds):.0f}"
-
 
 def check_records(files):
     """Yield what is missing: each recipe and each script has a record for each seed."""
-    for name in [*files.recipes, *map(_name_of, files.scripts)]:
+    for name in [*files.recipes, *map(name_of, files.scripts)]:
         seeds = sorted(record["constants"]["SEED"] for record in files.records.get(name, []))
         if seeds != SEEDS:
             yield (
@@ -86,68 +85,10 @@ def check_recipes(files):
             yield f"{path}: {constant} is no constant of {recipe['script']}: remove it"
         for record in files.records[name]:
             source = f"the record of seed {record['constants']['SEED']} in benchmarks/recipes"
-            yield from _compare(path, "script", recipe["script"], record["script"], source)
+            yield from compare(path, "script", recipe["script"], record["script"], source)
             for constant, value in record["constants"].items():
                 if constant in constants and constant not in NOT_COMPARED:
-                    yield from _compare(path, constant, constants[constant], value, source)
-
-
-def check_tables_of_results(files):
-    """Yield rows of README.md and docs/recipes.md that are missing or state other accuracies."""
-    rows = {
-        "README.md": {_name_of(script): f"`{script}`" for script in files.scripts},
-        "docs/recipes.md": {name: f"`{name}`" for name in files.records},
-    }
-    for file, labels in rows.items():
-        table = files.rows(file)
-        for name, label in labels.items():
-            source = f"the mean of benchmarks/recipes/{name}*"
-            cells = next((row for row in table if label in row[0] and "±" in "".join(row)), None)
-            expected = files.accuracies(name)
-            if cells is None:
-                yield f"{file}: no row for {label}: add one with {' and '.join(expected)}"
-                continue
-            stated = [*(cell for cell in cells if "±" in cell), "missing"][:2]
-            for split, one, other in zip(("validation", "test"), stated, expected, strict=True):
-                yield from _compare(file, f"{split} accuracy of {label}", one, other, source)
-            if file == "README.md":
-                source = source.replace("mean", "median")
-                what = f"number of seconds per epoch of {label}"
-                yield from _compare(file, what, cells[-1], files.seconds(name), source)
-
-
-def check_docstrings(files):
-    """Yield docstrings of scripts that state another accuracy or other seconds per epoch."""
-    for script, tree in files.scripts.items():
-        docstring = ast.get_docstring(tree) or ""
-        name = _name_of(script)
-        accuracy = files.accuracies(name)[1].split()[0]
-        source = f"benchmarks/recipes/{name}*"
-        for what, pattern, expected in (
-            ("accuracy", r"([\d.]+) ?%", accuracy),
-            ("seconds per epoch", r"(\d+) (?:s|seconds) per epoch", files.seconds(name)),
-        ):
-            stated = re.findall(pattern, docstring) or ["missing"]
-            yield from _compare(script, f"{what} in the docstring", stated[0], expected, source)
-
-
-def check_models(files):
-    """Yield what models/README.md states that differs from the models' records."""
-    file = "models/README.md"
-    table, text = files.rows(file), files.read(file)
-    for name, record in files.models.items():
-        source = f"models/{name}/run.json"
-        cells = next((row for row in table if row[0] == f"`{name}`"), [])
-        stated = [*(cell for cell in cells if cell.endswith("%")), "missing", "missing"][:2]
-        for split, one in zip(("validation", "test"), stated, strict=True):
-            expected = f"{100 * record[split]['accuracy']:.1f} %"
-            yield from _compare(file, f"{split} accuracy of {name}", one, expected, source)
-        for split in ("training", "validation", "test"):
-            if f"{record['data'][split]:,}" not in text:
-                yield f"{file}: {source} says {record['data'][split]:,} {split} reviews: state it"
-        python = record["versions"]["python"].rpartition(".")[0]
-        for version in re.findall(r"with Python (\d\.\d+)", " ".join(text.split())):
-            yield from _compare(file, "Python of the training", version, python, source)
+                    yield from compare(path, constant, constants[constant], value, source)
 
 
 def check_commands(files):
@@ -158,12 +99,12 @@ def check_commands(files):
             if name in files.models:
                 expected = f"{100 * files.models[name]['validation']['accuracy']:.1f}%"
                 source = f"models/{name}/run.json"
-                yield from _compare(file, f"printed accuracy of {name}", stated, expected, source)
+                yield from compare(file, f"printed accuracy of {name}", stated, expected, source)
         for script, name in re.findall(r"python (train_\w+\.py) --like recipes/(\w+)", text):
             path = f"recipes/{name}.toml"
             if name in files.recipes:
                 expected = files.recipes[name]["script"]
-                yield from _compare(file, f"script of recipes/{name}", script, expected, path)
+                yield from compare(file, f"script of recipes/{name}", script, expected, path)
             else:
                 yield f"{file}: {path} doesn't exist: name a recipe that does"
     for split, pattern in (
@@ -173,7 +114,7 @@ def check_commands(files):
         expected = f"{100 * files.models['lstm'][split]['accuracy']:.2f}%"
         for stated in re.findall(pattern, files.read("README.md")):
             what = f"printed {split} accuracy"
-            yield from _compare("README.md", what, stated, expected, "models/lstm/run.json")
+            yield from compare("README.md", what, stated, expected, "models/lstm/run.json")
 
 
 def check_speed(files):
@@ -232,18 +173,8 @@ def check_guarantees(files):
                 yield f"{file}: {' or '.join(paths)} has no {test}, but {where}"
 
 
-def _compare(file, what, stated, expected, source):
-    if stated != expected:
-        yield f"{file}: {what} is {stated}, but {source} says {expected}: write {expected}"
-
-
 def _read(path):
     return path.read_text(encoding="utf-8")
-
-
-def _name_of(script):
-    """Return the name of a script's own runs, such as lstm for train_lstm.py."""
-    return script.removeprefix("train_").removesuffix(".py")
 
 
 def _cells(line):
@@ -268,6 +199,7 @@ def _read_tables(text):
 CHECKS = (
     check_recipes,
     check_tables_of_results,
+    check_baselines,
     check_docstrings,
     check_models,
     check_commands,
@@ -291,7 +223,7 @@ def main():
         print(line, file=sys.stderr)
     if mismatches:
         sys.exit(1)
-    records = sum(map(len, files.records.values())) + len(files.models)
+    records = sum(map(len, (*files.records.values(), files.models, files.baselines)))
     print(f"README and docs agree with {records} records.")
 
 

@@ -1,0 +1,111 @@
+"""Checks of the tables of results, for `benchmarks.check_docs`."""
+
+import ast
+import re
+import statistics
+
+
+def check_tables_of_results(files):
+    """Yield rows of README.md and docs/recipes.md that are missing or state other accuracies."""
+    rows = {
+        "README.md": {name_of(script): f"`{script}`" for script in files.scripts},
+        "docs/recipes.md": {name: f"`{name}`" for name in files.records},
+    }
+    for file, labels in rows.items():
+        table = files.rows(file)
+        for name, label in labels.items():
+            source = f"the mean of benchmarks/recipes/{name}*"
+            cells = next((row for row in table if label in row[0] and "±" in "".join(row)), None)
+            expected = _describe_accuracies(files.records[name])
+            if cells is None:
+                yield f"{file}: no row for {label}: add one with {' and '.join(expected)}"
+                continue
+            stated = [*(cell for cell in cells if "±" in cell), "missing"][:2]
+            for split, one, other in zip(("validation", "test"), stated, expected, strict=True):
+                yield from compare(file, f"{split} accuracy of {label}", one, other, source)
+            if file == "README.md":
+                source = source.replace("mean", "median")
+                what = f"number of seconds of {label}"
+                seconds = _median_seconds(files.records[name], is_epoch=False)
+                yield from compare(file, what, cells[-1], seconds, source)
+
+
+def check_docstrings(files):
+    """Yield docstrings of scripts that state another accuracy or other seconds per epoch."""
+    for script, tree in files.scripts.items():
+        docstring = ast.get_docstring(tree) or ""
+        name = name_of(script)
+        accuracy = _describe_accuracies(files.records[name])[1].split()[0]
+        seconds = _median_seconds(files.records[name], is_epoch=True)
+        source = f"benchmarks/recipes/{name}*"
+        for what, pattern, expected in (
+            ("accuracy", r"([\d.]+) ?%", accuracy),
+            ("seconds per epoch", r"(\d+) (?:s|seconds) per epoch", seconds),
+        ):
+            stated = re.findall(pattern, docstring) or ["missing"]
+            yield from compare(script, f"{what} in the docstring", stated[0], expected, source)
+
+
+def check_models(files):
+    """Yield what models/README.md states that differs from the models' records."""
+    file = "models/README.md"
+    table, text = files.rows(file), files.read(file)
+    for name, record in files.models.items():
+        source = f"models/{name}/run.json"
+        cells = next((row for row in table if row[0] == f"`{name}`"), [])
+        stated = [*(cell for cell in cells if cell.endswith("%")), "missing", "missing"][:2]
+        for split, one in zip(("validation", "test"), stated, strict=True):
+            expected = f"{100 * record[split]['accuracy']:.1f} %"
+            yield from compare(file, f"{split} accuracy of {name}", one, expected, source)
+        for split in ("training", "validation", "test"):
+            if f"{record['data'][split]:,}" not in text:
+                yield f"{file}: {source} says {record['data'][split]:,} {split} reviews: state it"
+        python = record["versions"]["python"].rpartition(".")[0]
+        for version in re.findall(r"with Python (\d\.\d+)", " ".join(text.split())):
+            yield from compare(file, "Python of the training", version, python, source)
+
+
+def check_baselines(files):
+    """Yield rows of linear models in README.md that are missing or differ from their records."""
+    file = "README.md"
+    rows = [row for row in files.rows(file) if row[0].startswith("[baseline]")]
+    if len(rows) != len(files.baselines):
+        yield f"{file}: {len(rows)} rows of baselines: there are {len(files.baselines)} records"
+    for name, record in files.baselines.items():
+        label = name.replace("_", " ").replace("nb ", "nb-")
+        accuracies = (
+            f"{100 * record[split]['accuracy']:.1f} %" for split in ("validation", "test")
+        )
+        expected = " | ".join([*accuracies, f"{record['seconds']:.0f}"])
+        row = next((row for row in rows if row[1].lower().startswith(label)), [])
+        stated = " | ".join(row[2:])
+        source = f"benchmarks/baselines/{name}.json"
+        yield from compare(file, f"the row of {label}", stated, expected, source)
+
+
+def compare(file, what, stated, expected, source):
+    """Yield a line if a file states something else than a record says."""
+    if stated != expected:
+        yield f"{file}: {what} is {stated}, but {source} says {expected}: write {expected}"
+
+
+def name_of(script):
+    """Return the name of a script's own runs, such as lstm for train_lstm.py."""
+    return script.removeprefix("train_").removesuffix(".py")
+
+
+def _describe_accuracies(records):
+    """Return the validation and the test accuracy of a recipe as the docs write them."""
+    figures = []
+    for split in ("validation", "test"):
+        values = [100 * record[split]["accuracy"] for record in records]
+        figures.append(f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f} %")
+    return figures
+
+
+def _median_seconds(records, is_epoch):
+    """Return the median of the seconds per epoch, or of all epochs, as the docs write it."""
+    seconds = [
+        record["seconds_per_epoch"] * (1 if is_epoch else record["epochs"]) for record in records
+    ]
+    return f"{statistics.median(seconds):.0f}"
