@@ -28,7 +28,13 @@ from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
 from sentiment.plots import LEGEND_CHARACTERS, draw_comparison
 from sentiment.runs.atomic import write_atomically
-from sentiment.runs.comparison import Group, describe_differences, group_runs, mark_incomparable
+from sentiment.runs.comparison import (
+    Group,
+    compare_seeds,
+    describe_differences,
+    group_runs,
+    mark_incomparable,
+)
 from sentiment.runs.folder import RESERVED_NAMES, exists, find_run_folder
 from sentiment.runs.record import RunRecord, find_finished, find_runs, read_record
 
@@ -72,6 +78,7 @@ def main():
     notes = [mark_incomparable(groups)]
     describe_differences(groups)
     groups.sort(key=lambda group: _mean(group.validation_accuracies) or 0, reverse=True)
+    notes.append(compare_seeds(groups))
     if len(groups) > PLOTTED_GROUPS:
         what = f"the {PLOTTED_GROUPS} of {len(groups)} rows with the highest validation accuracy"
         notes.append(f"The plot shows only {what}")

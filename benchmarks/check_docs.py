@@ -43,6 +43,10 @@ class Files:
             path.stem: json.loads(_read(path))
             for path in sorted(project.glob("benchmarks/baselines/*.json"))
         }
+        self.evaluations = {
+            split: json.loads(self.read(f"benchmarks/evaluation/{split}.json"))
+            for split in ("validation", "test")
+        }
         self.recipes = {
             path.stem: tomllib.loads(_read(path)) for path in sorted(project.glob("recipes/*.toml"))
         }
@@ -89,6 +93,54 @@ def check_recipes(files):
             for constant, value in record["constants"].items():
                 if constant in constants and constant not in NOT_COMPARED:
                     yield from compare(path, constant, constants[constant], value, source)
+
+
+def check_calibration(files):
+    """Yield figures of the models' calibration that differ from the record."""
+    file, source = "models/README.md", "benchmarks/evaluation/test.json"
+    table = next(rows for rows in _read_tables(files.read(file)) if "calibration" in rows[0])
+    header, _, *rows = map(_cells, table)
+    for run in files.evaluations["test"]["runs"]:
+        name = run["run"]
+        expected = [f"`{name}`", f"{100 * run['expected_calibration_error']:.1f} %"]
+        for column in header[2:]:
+            lowest = float(re.findall(r"at (\d+)", column)[0]) / 100
+            bins = [part for part in run["calibration"] if part["lowest"] == lowest]
+            expected.append(f"{100 * bins[0]['positive_share']:.1f} %")
+        stated = next((row for row in rows if row[0] == expected[0]), [])
+        what = f"the calibration of {name}"
+        yield from compare(file, what, " | ".join(stated), " | ".join(expected), source)
+
+
+def check_evaluations(files):
+    """Yield metrics of the trained models that docs or records state differently."""
+    for split, evaluation in files.evaluations.items():
+        for run in evaluation["runs"]:
+            name = run["run"]
+            expected = f"{100 * files.models[name][split]['accuracy']:.1f} %"
+            stated = f"{100 * run['accuracy']:.1f} %"
+            file = f"benchmarks/evaluation/{split}.json"
+            what = f"{split} accuracy of {name}"
+            yield from compare(file, what, stated, expected, f"models/{name}/run.json")
+    file = "docs/evaluation.md"
+    for title, key, form in (
+        ("Accuracy", "accuracy", ".2%"),
+        ("Precision", "precision", ".2%"),
+        ("Recall", "recall", ".2%"),
+        ("F1", "f1", ".2%"),
+        ("ROC AUC", "roc_auc", ".4f"),
+        ("Log loss", "log_loss", ".4f"),
+        ("Brier score", "brier_score", ".4f"),
+        ("Expected calibration error", "expected_calibration_error", ".2%"),
+        ("Positive, predicted positive", "true_positives", ","),
+        ("Positive, predicted negative", "false_negatives", ","),
+        ("Negative, predicted positive", "false_positives", ","),
+        ("Negative, predicted negative", "true_negatives", ","),
+    ):
+        expected = " ".join(f"{run[key]:{form}}" for run in files.evaluations["validation"]["runs"])
+        line = re.findall(rf"^{title}  +(.*)$", files.read(file), re.M)
+        stated = " ".join(line[0].split()) if line else "missing"
+        yield from compare(file, title, stated, expected, "benchmarks/evaluation/validation.json")
 
 
 def check_commands(files):
@@ -202,6 +254,8 @@ CHECKS = (
     check_baselines,
     check_docstrings,
     check_models,
+    check_calibration,
+    check_evaluations,
     check_commands,
     check_speed,
     check_ablations,

@@ -81,6 +81,9 @@ def check_baselines(files):
         stated = " | ".join(row[2:])
         source = f"benchmarks/baselines/{name}.json"
         yield from compare(file, f"the row of {label}", stated, expected, source)
+        for network in files.records["lstm"]:
+            if network["sha256"]["data"] != record["sha256"]["data"]:
+                yield f"{source}: benchmarks/recipes/lstm* has other data: train both on the same"
 
 
 def compare(file, what, stated, expected, source):

@@ -4,6 +4,9 @@
     layers/          LSTM (one file per backend), naive Bayes, masked convolution, initializers
     runs/            the run folder: its record, the callback that writes it, checkpoints, warnings
     inference.py     a trained run: load it, encode text as it was trained, predict
+    evaluation.py    labeled reviews for a trained run, and its mistakes
+    metrics.py       how well a run classifies them
+    page/            what page.py shows
     plots/           all that is drawn with Matplotlib
     script.py        what surrounds a script's main(): arguments, seeds, processes
     constants.py     a script's constants as command-line options; recipes.py reads recipes

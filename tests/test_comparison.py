@@ -1,10 +1,19 @@
 """Runs are grouped and told apart by what was changed: data, constants, layers."""
 
 import itertools
+import random
 
 import pytest
+from scipy import stats
 
-from sentiment.runs.comparison import describe_differences, group_runs, mark_incomparable
+from sentiment.runs.comparison import (
+    T_QUANTILES,
+    compare_means,
+    compare_seeds,
+    describe_differences,
+    group_runs,
+    mark_incomparable,
+)
 from sentiment.runs.record import RunRecord
 
 LAYERS = ["Embedding(10000, 32)", "Dropout(0.2)", "LSTM(100)", "Dropout(0.2)", "Dense(1)"]
@@ -182,3 +191,56 @@ def test_runs_on_other_data_are_marked():
     assert [group.is_comparable for group in groups] == [True, True, False]
     groups, _ = group_runs(runs[:2])
     assert not mark_incomparable(groups)
+
+
+def make_seeds(name, accuracies, **constants):
+    runs = [make_run(f"{name}-{i}", SEED=i, **constants) for i in range(len(accuracies))]
+    for record, accuracy in zip(runs, accuracies, strict=True):
+        record.metadata["validation"]["accuracy"] = accuracy
+    return runs
+
+
+def test_the_interval_is_that_of_welch():
+    table = stats.t.ppf(0.975, range(1, len(T_QUANTILES) + 1))
+    assert pytest.approx(table, abs=6e-4) == T_QUANTILES
+    # With the same variances and sizes, the degrees of freedom are a whole number.
+    first, second = [0.91, 0.93, 0.92], [0.88, 0.90, 0.89]
+    difference, margin = compare_means(first, second)
+    exact = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    assert difference - margin == pytest.approx(exact.low, rel=1e-3)
+    assert difference + margin == pytest.approx(exact.high, rel=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 3), (3, 5), (5, 2), (40, 50)])
+def test_the_interval_is_close_to_the_exact_one_and_never_narrower(sizes):
+    generator = random.Random(0)
+    for _ in range(50):
+        first, second = ([generator.gauss(0.9, 0.01) for _ in range(size)] for size in sizes)
+        difference, margin = compare_means(first, second)
+        exact = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+        ratio = margin / ((exact.high - exact.low) / 2)
+        assert 0.999 < ratio < (1.25 if min(sizes) == 2 else 1.1)
+        assert difference == pytest.approx((exact.high + exact.low) / 2)
+
+
+def test_two_groups_of_seeds_differ_by_more_than_their_noise_or_not():
+    better, worse = make_seeds("a", [0.91, 0.912, 0.911]), [0.90, 0.902, 0.901]
+    for accuracies, verdict in ((worse, "more than"), ([0.89, 0.93, 0.90], "within")):
+        groups, _ = group_runs([*better, *make_seeds("b", accuracies, LSTM_UNITS=3)])
+        assert verdict in compare_seeds(groups)
+    same, _ = group_runs([*make_seeds("a", [0.9] * 2), *make_seeds("b", [0.9] * 2, LSTM_UNITS=3)])
+    assert "within" in compare_seeds(same)
+
+
+def test_nothing_is_said_without_seeds_or_on_other_data():
+    better, worse = make_seeds("a", [0.91, 0.92]), make_seeds("b", [0.89, 0.90], LSTM_UNITS=3)
+    third = make_seeds("c", [0.88, 0.90], LSTM_UNITS=4)
+    for runs in (better, [*better, worse[0]], [*better, *worse, *third]):
+        assert compare_seeds(group_runs(runs)[0]) == ""
+    for record in worse:
+        record.metadata["data"] = {**DATA, "source": "reviews.csv"}
+    groups, _ = group_runs([*better, *worse])
+    mark_incomparable(groups)
+    assert compare_seeds(groups) == ""
+    histories = [RunRecord(name, {"loss": [0.5]}, {}) for name in "ab"]
+    assert compare_seeds(group_runs(histories)[0]) == ""

@@ -68,6 +68,18 @@ def test_runs_that_differ_only_in_their_seed_are_one_row(make_run, plot):
     assert "87.0 ± 1.0" in row and "86.0 ± 1.0" in row
 
 
+def test_two_groups_of_seeds_are_compared_in_a_line(make_run, plot):
+    for seed in (1, 2, 3):
+        make_run(f"a-{seed}", 0.90 + seed / 1_000, SEED=seed)
+        make_run(f"b-{seed}", 0.80 + seed / 1_000, SEED=seed, LSTM_UNITS=3)
+    printed = plot("--csv")
+    assert len(read_table(printed)) == 2
+    (line,) = (line for line in printed.err.splitlines() if "Welch" in line)
+    assert "10.00 points" in line and "more than the noise" in line
+    make_run("c", 0.7, LSTM_UNITS=4)
+    assert "Welch" not in plot().err
+
+
 def test_runs_on_other_data_are_marked(make_run, plot):
     make_run("a", SEED=1)
     make_run("b", LSTM_UNITS=3)

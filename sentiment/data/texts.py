@@ -1,5 +1,7 @@
 """The texts of reviews, read once more from where they come from, to be shown."""
 
+import contextlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +29,30 @@ def read_texts(source: str, positions: np.ndarray) -> list[str]:
         texts = read_package()[0]
         return [texts[position] for position in positions]
     if source in SOURCE_NAMES:
-        return _join_words(read_keras_imdb(), positions)
+        try:
+            return _join_words(read_keras_imdb(), positions)
+        except Exception as error:  # a network or a file can fail in any way
+            raise SentimentError(f"keras.datasets.imdb can't be read: {error}") from None
     name, _, options = source.partition("?")
-    wanted, found = set(map(int, positions)), {}
     try:
         texts_of_files = list_texts(Path(name), options)
         if texts_of_files is None:
-            return _join_words(read_files(source), positions)
+            with contextlib.redirect_stdout(io.StringIO()):  # its notes were printed before
+                return _join_words(read_files(source), positions)
+        missing, found = set(map(int, positions)), {}
         # As in the cache, a blank text is not counted.
         rows = (text for _, text, _, _ in texts_of_files.texts if text.strip())
         for position, text in enumerate(rows):
-            if position in wanted:
+            if position in missing:
                 found[position] = text
+                missing.remove(position)
+            if not missing:  # a file may be larger than memory
+                break
+        if missing:
+            raise ValueError("they have changed")
         return [found[position] for position in positions]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        reason = "they have changed" if isinstance(error, KeyError) else reason
         raise SentimentError(f"the texts in {name} can't be read: {reason}") from None
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 from sentiment.plots.fonts import PLACEHOLDER, PLACEHOLDER_NOTE, make_legible
-from sentiment.plots.style import COLORS
+from sentiment.plots.style import COLORS, shorten
 
 RAISING_COLOR, LOWERING_COLOR = COLORS[:2]
 WORDS_PER_ROW, ROWS = 50, 6
@@ -29,7 +29,9 @@ def draw_explanation(words: list[str], probabilities, changes, path):
         changes: by how much each word changed it, shape ``(words,)``.
         path: the image file; its suffix chooses the format.
     """
-    texts, families = make_legible(map(_shorten, words[-WORDS_PER_ROW * ROWS :]))
+    texts, families = make_legible(
+        shorten(word, WORD_CELLS) for word in words[-WORDS_PER_ROW * ROWS :]
+    )
     notes = []
     if len(texts) < len(words):
         notes.append(f"The last {len(texts)} of {len(words):,} words")
@@ -82,7 +84,3 @@ def _draw_words(axes, words, probabilities, changes, columns):
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="y", alpha=0.3)
-
-
-def _shorten(word: str) -> str:
-    return word if cell_len(word) <= WORD_CELLS else chop_cells(word, WORD_CELLS - 1)[0] + "…"

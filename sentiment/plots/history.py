@@ -1,7 +1,6 @@
 """Plots of the history of a training, and of several histories."""
 
 import math
-import textwrap
 from typing import Any
 
 import matplotlib
@@ -13,7 +12,7 @@ from rich.cells import cell_len
 
 from sentiment.console import strip_control_characters
 from sentiment.plots.fonts import PLACEHOLDER, PLACEHOLDER_NOTE, make_legible
-from sentiment.plots.style import COLORS
+from sentiment.plots.style import COLORS, wrap
 
 # Once all colors are used, they are used again with the next marker and line style.
 MARKERS, LINE_STYLES = "os^DvPX", ("-", "-.", ":")
@@ -23,7 +22,6 @@ SINGLE_EPOCH_MARKER = "x"
 TRAINING_CURVES = 10  # with more groups they would hide the validation curves
 # As many as fit in a line.
 LEGEND_CHARACTERS, NOTE_CHARACTERS, TITLE_CHARACTERS = 108, 145, 88
-LINES = 4  # of a legend's label, a note or a title; the rest is left out
 LARGEST_VALUE = 1e9  # a loss beyond it is left out, as NaN is: the others would be a flat line
 EPOCHS = 1_000  # of more epochs, only every second, third or so on is drawn
 AXES = (("accuracy", "Accuracy"), ("loss", "Loss (binary cross-entropy)"))
@@ -43,7 +41,7 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
     epochs = [row["epoch"] for row in history]
     with matplotlib.rc_context({"font.family": families}):
         figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
-        figure.suptitle(_wrap(title, TITLE_CHARACTERS), fontsize=12, parse_math=False)
+        figure.suptitle(wrap(title, TITLE_CHARACTERS), fontsize=12, parse_math=False)
         for axes, (key, label) in zip(figure.subplots(1, 2), AXES, strict=True):
             for prefix, color, style, name in (
                 ("", TRAINING_COLOR, "--", "training"),
@@ -81,10 +79,10 @@ def draw_comparison(groups: list[tuple[str, list[dict]]], note: str, path):
     """
     texts, families = make_legible([*(label for label, _ in groups), *note.splitlines()])
     notes = texts[len(groups) :]
-    labels = [_wrap(text, LEGEND_CHARACTERS, " " * 8) for text in texts[: len(groups)]]
+    labels = [wrap(text, LEGEND_CHARACTERS, " " * 8) for text in texts[: len(groups)]]
     if PLACEHOLDER in "".join(texts):
         notes.append(PLACEHOLDER_NOTE)
-    note = "\n".join(_wrap(line, NOTE_CHARACTERS) for line in notes)
+    note = "\n".join(wrap(line, NOTE_CHARACTERS) for line in notes)
     is_short = max(map(cell_len, labels), default=0) < LEGEND_CHARACTERS / 2.2
     columns = 2 if is_short and len(labels) > len(COLORS) else 1
     lines = sum(label.count("\n") + 1 for label in labels) / columns
@@ -181,13 +179,6 @@ def _draw_band(axes, histories, key, color):
     axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
     if shared == 1:  # a band has no width
         axes.vlines(epochs, low, high, color=color, linewidth=1)
-
-
-def _wrap(text: str, width: int, indent: str = "") -> str:
-    """Wrap a text at a width in characters; a wide one, such as a Chinese one, counts as two."""
-    cells = cell_len(text) + text.count(PLACEHOLDER)
-    width = width * len(text) // max(cells, 1) or width
-    return textwrap.fill(text, width, subsequent_indent=indent, max_lines=LINES, placeholder=" …")
 
 
 def _finish_axes(axes, key, label):

@@ -1,0 +1,181 @@
+"""A run is evaluated on its own reviews, or on others exactly as it would read them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from sentiment.data import load_data
+from sentiment.data.imdb import read_package
+from sentiment.data.texts import read_texts
+from sentiment.data.tokenizer import encode_corpus
+from sentiment.errors import SentimentError
+from sentiment.evaluation import find_mistakes, have_same_reviews, load_reviews
+from sentiment.inference import load_predictor
+from tests.conftest import PROJECT, assert_one_line
+from tests.test_files import write_csv, write_folder
+
+BUNDLED = PROJECT / "models"
+NEW = [
+    f"Seen {i} times, and {'wonderful' if i % 2 else 'awful'} again! Qwertzuiop {'word ' * 9 * i}"
+    for i in range(60)
+]
+LABELS = np.arange(60) % 2
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path, monkeypatch, data):
+    """Work in an empty folder, with the package's reviews already loaded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "sentiment.evaluation.load_data",
+        lambda *given: data if given == ("imdb-package", 10_000, 500) else load_data(*given),
+    )
+
+
+@pytest.fixture
+def lstm(_in_empty_folder):
+    return load_predictor(BUNDLED / "lstm")
+
+
+@pytest.fixture
+def edit_run(tmp_path):
+    """A function that copies a bundled run, changes its record, and loads it."""
+
+    def edit(constants=None, **changes):
+        folder = shutil.copytree(BUNDLED / "lstm", tmp_path / "models" / "edited")
+        record = json.loads((folder / "run.json").read_text())
+        record["constants"] |= constants or {}
+        for name, values in changes.items():
+            record[name] |= values
+        (folder / "run.json").write_text(json.dumps(record))
+        return load_predictor("edited")
+
+    return edit
+
+
+def assert_fails(predictor, *arguments, match):
+    with pytest.raises(SentimentError, match=match) as raised:
+        load_reviews(predictor, *arguments)
+    assert_one_line(raised.value)
+
+
+def write_npz(path, texts, labels):
+    sequences, vocabulary = encode_corpus(texts)
+    ranks = np.empty(len(texts), dtype=object)
+    ranks[:] = [(sequence[1:] - 3).tolist() for sequence in sequences]
+    nothing = np.empty(0, dtype=object)
+    np.savez(path, x_train=ranks, y_train=labels, x_test=nothing, y_test=np.empty(0, dtype=int))
+    return {word: rank for rank, word in enumerate(vocabulary[4:], 1)}
+
+
+def test_the_run_has_its_recorded_accuracy_on_its_own_validation_set(lstm, data):
+    reviews = load_reviews(lstm)
+    assert len(reviews.sequences) == len(reviews.labels) == len(data.x_validation)
+    probabilities = lstm.predict_sequences(reviews.sequences)
+    recorded = json.loads((BUNDLED / "lstm" / "run.json").read_text())["validation"]["accuracy"]
+    accuracy = np.mean((probabilities > 0.5) == reviews.labels)
+    assert accuracy == pytest.approx(recorded, abs=1e-3)
+
+    mistakes = find_mistakes(reviews, probabilities)
+    assert len(mistakes) == round((1 - accuracy) * len(reviews.labels))
+    confidence = (mistakes["probability"] - 0.5).abs()
+    assert confidence.is_monotonic_decreasing
+    assert ((mistakes["probability"] > 0.5) == (mistakes["label"] == "negative")).all()
+    texts, labels = read_package()
+    label_of = dict(zip(texts, labels, strict=True))
+    for row in mistakes[:50].itertuples():
+        assert label_of[row.text] == (row.label == "positive")
+        encoded = lstm.encode(row.text)
+        assert row.tokens >= len(encoded) and (row.tokens > 500 or row.tokens == len(encoded))
+        assert lstm.predict([row.text])[0] == pytest.approx(row.probability, abs=1e-4)
+
+
+def test_the_test_set_is_the_one_of_the_training(lstm, data):
+    reviews = load_reviews(lstm, "test")
+    np.testing.assert_array_equal(reviews.labels, data.y_test)
+    assert all(map(np.array_equal, reviews.sequences, data.x_test))
+    assert not have_same_reviews(reviews, load_reviews(lstm))
+    assert have_same_reviews(reviews, load_reviews(lstm, "test"))
+
+
+def test_auto_is_what_was_loaded_then(edit_run, data):
+    reviews = load_reviews(edit_run({"DATA": "auto"}))
+    assert reviews.source == "imdb-package"
+    assert all(map(np.array_equal, reviews.sequences, data.x_validation))
+
+
+def test_reviews_that_are_not_those_of_the_training_are_refused(edit_run, tmp_path):
+    assert_fails(edit_run(sha256={"data": "0" * 64}), match="not the ones that the run .*edited")
+    shutil.rmtree(tmp_path / "models")
+    write_csv(tmp_path / "own.csv", NEW, LABELS)
+    edited = edit_run({"DATA": "own.csv"}, data={"source": "own.csv"}, sha256={"data": ""})
+    assert_fails(edited, match="not the ones that the run .*edited")
+    (tmp_path / "own.csv").unlink()
+    assert_fails(edited, "test", match="own.csv.*No such file")
+
+
+@pytest.mark.parametrize(
+    "kind", ["csv", "folder", "npz", pytest.param("imdb-package", marks=pytest.mark.slow)]
+)
+def test_other_reviews_are_encoded_as_a_prediction_encodes_them(lstm, tmp_path, kind):
+    source = {"csv": "own.csv", "folder": "own", "npz": "own.npz"}.get(kind, kind)
+    if kind == "csv":
+        rows = [row for text in NEW for row in (text, " ")]
+        write_csv(tmp_path / source, rows, np.repeat(LABELS, 2))
+    elif kind == "folder":
+        write_folder(tmp_path / source, NEW, LABELS)
+    elif kind == "npz":
+        words = write_npz(tmp_path / source, NEW, LABELS)
+        (tmp_path / "imdb_word_index.json").write_text(json.dumps(words))
+    reviews = load_reviews(lstm, "all", source)
+    texts = read_texts(source, reviews.sequences.positions)
+    if kind != "imdb-package":
+        assert len(texts) == len(NEW)
+        positive = ["wonderful" in text for text in texts]
+        np.testing.assert_array_equal(reviews.labels, positive)
+    for text, sequence in zip(texts[::9], reviews.sequences[::9], strict=True):
+        np.testing.assert_array_equal(sequence, lstm.encode(text))
+    assert (reviews.tokens >= reviews.sequences.lengths).all() and reviews.tokens.max() > 500
+
+
+def test_reviews_that_the_run_was_trained_on_are_left_out(lstm, data, tmp_path, capsys):
+    texts = read_package()[0]
+    chosen = slice(None, None, 440)  # 40 of them
+    trained, labels = [texts[i] for i in data.x_train.positions[chosen]], data.y_train[chosen]
+    write_csv(tmp_path / "both.csv", [*NEW, *trained], [*LABELS, *labels])
+    reviews = load_reviews(lstm, "all", "both.csv")
+    assert read_texts("both.csv", reviews.sequences.positions) == NEW
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "left out" in line)
+    assert "40 reviews" in line
+    write_csv(tmp_path / "trained.csv", trained, labels)
+    assert_fails(lstm, "all", "trained.csv", match="trained on all reviews of trained.csv")
+
+
+def test_a_line_says_that_it_cannot_be_checked(edit_run, tmp_path, capsys):
+    write_csv(tmp_path / "own.csv", NEW, LABELS)
+    edited = edit_run({"DATA": "gone.csv"}, data={"source": "gone.csv"})
+    assert len(load_reviews(edited, "all", "own.csv").labels) == len(NEW)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "can't check" in line)
+    assert "gone.csv" in line
+
+
+def test_a_split_of_other_reviews_is_that_of_a_training_on_them(lstm, tmp_path):
+    write_csv(tmp_path / "own.csv", NEW, LABELS)
+    data = load_data("own.csv", 1_000, 100)
+    for split, x in (("validation", data.x_validation), ("test", data.x_test)):
+        reviews = load_reviews(lstm, split, "own.csv")
+        np.testing.assert_array_equal(reviews.sequences.positions, x.positions)
+
+
+def test_ids_without_words_are_one_line(lstm, tmp_path):
+    write_npz(tmp_path / "ids.npz", NEW, LABELS)
+    assert_fails(lstm, "all", "ids.npz", match="ids.npz.*imdb_word_index.json")
+
+
+def test_no_mistakes(lstm, tmp_path):
+    write_csv(tmp_path / "own.csv", NEW, LABELS)
+    reviews = load_reviews(lstm, "all", "own.csv")
+    mistakes = find_mistakes(reviews, reviews.labels)
+    assert list(mistakes) == ["text", "label", "probability", "tokens"] and not len(mistakes)
