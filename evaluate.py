@@ -48,8 +48,7 @@ IMAGE_FORMATS = (".png", ".svg", ".pdf", ".jpg")
 PLOTTED_RUNS = 8  # more can't be told apart
 REVIEWS_TOGETHER = 1_000  # predicted between two steps of the progress bar
 ABOUT_INTERVALS = (
-    "The 95% interval is about the choice of reviews only: the same network trained with another "
-    "seed has another accuracy."
+    "The 95% interval covers the sampling of the reviews, not the variation between seeds."
 )
 FORMULA = re.compile(r"^[=+\-@\t\r]")  # what a spreadsheet would compute
 TITLES = {
@@ -97,7 +96,7 @@ def main():
     predictors = load_predictors(arguments.runs, layers)
     if arguments.split == "test":
         report(
-            "The test set is for inspection, not for model selection; use the validation set there"
+            "The test set is for inspection, not for model selection; choose by the validation set"
         )
     all_reviews = load_all_reviews(predictors.values(), arguments.split, arguments.data)
     evaluations = [
@@ -184,12 +183,12 @@ def describe_comparisons(comparisons: list["Comparison"], runs: int) -> Iterator
     test = "McNemar's test" + (f", Bonferroni correction for {pairs} pairs" if pairs > 1 else "")
     for one in comparisons:
         first, second = one.runs
-        verdict = "differ by more than chance" if one.is_significant else "may differ by chance"
+        verdict = "significant" if one.is_significant else "not significant"
         p_value = f"p = {one.p_value:.2g}" if one.p_value >= 0.0001 else "p < 0.0001"
         yield (
-            f"{first} and {second} {verdict} (5% level): only {first} is right on "
-            f"{one.only_first_correct:,} reviews, only {second} on {one.only_second_correct:,}; "
-            f"{p_value} ({test})."
+            f"The difference between {first} and {second} is {verdict} at the 5% level ({test}, "
+            f"{p_value}): {count(one.only_first_correct, 'review')} classified correctly by "
+            f"{first} only, {one.only_second_correct:,} by {second} only."
         )
 
 
@@ -280,9 +279,14 @@ def write_mistakes(evaluations: list["Evaluation"], path: Path):
             table.insert(0, "run", one.run)
         tables.append(table)
     mistakes = pandas.concat(tables)
-    options = {"index": False, "encoding": "utf-8-sig", "float_format": "%.8f"}  # as Excel expects
-    write_atomically(path, lambda temporary: mistakes.to_csv(temporary, **options))
-    report(f"Mistakes: {path} ({count(len(mistakes), 'review')})")
+    # As Excel expects; a lone surrogate, which is no UTF-8, becomes a question mark.
+    options = {"encoding": "utf-8-sig", "errors": "replace"}
+    write_atomically(
+        path,
+        lambda temporary: mistakes.to_csv(temporary, index=False, float_format="%.8f", **options),
+    )
+    by_runs = f" of {len(evaluations)} runs" if len(evaluations) > 1 else ""
+    report(f"Mistakes: {path} ({count(len(mistakes), 'mistake')}{by_runs})")
 
 
 def report(*lines: str):

@@ -28,15 +28,10 @@ from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
 from sentiment.plots import LEGEND_CHARACTERS, draw_comparison
 from sentiment.runs.atomic import write_atomically
-from sentiment.runs.comparison import (
-    Group,
-    compare_seeds,
-    describe_differences,
-    group_runs,
-    mark_incomparable,
-)
+from sentiment.runs.comparison import Group, describe_differences, group_runs, mark_incomparable
 from sentiment.runs.folder import RESERVED_NAMES, exists, find_run_folder
 from sentiment.runs.record import RunRecord, find_finished, find_runs, read_record
+from sentiment.runs.seeds import compare_seeds
 
 IMAGE_FORMATS = (".png", ".svg", ".pdf", ".jpg")
 PLOTTED_GROUPS = 20  # more curves can't be told apart

@@ -3,10 +3,10 @@
     python -m benchmarks.baseline                          on the package's IMDB reviews
     python -m benchmarks.baseline --data reviews.csv       on reviews of your own
 
-The validation set chooses the regularization strength ``C``; the test set is evaluated once, with
-the chosen model. Both models read whole reviews and all words that occur in at least two of them.
-Nothing is random. ``--output benchmarks/baselines`` saves the records that README.md quotes. It
-needs ``requirements/evaluate.txt``.
+``C``, the inverse of the regularization strength, is chosen on the validation set; the test set is
+evaluated once, with the chosen model. Both models read whole reviews, and use the words that occur
+in at least two of them. ``--output benchmarks/baselines`` saves the records that README.md quotes.
+It needs ``requirements/evaluate.txt``.
 """
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
@@ -16,6 +16,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from sentiment.data.texts import read_texts
 from sentiment.data.tokenizer import tokenize
 from sentiment.distribution import describe_device
 from sentiment.errors import SentimentError
+from sentiment.runs.atomic import write_atomically
 
 PACKAGES = ("scikit-learn", "scipy", "numpy")
 # The words are counted by scikit-learn, so these two limits concern only the networks.
@@ -87,15 +89,20 @@ MODELS = {
 
 
 def main():
-    parser = ArgumentParser(prog="benchmarks.baseline", description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", default="imdb-package", help="as for the training scripts")
-    parser.add_argument("--output", type=Path, help="folder for the records")
+    parser = ArgumentParser(
+        prog="python -m benchmarks.baseline", description=__doc__.partition("\n")[0]
+    )
+    text = "imdb, imdb-package or a path, as for the training scripts (default: %(default)s)"
+    parser.add_argument("--data", default="imdb-package", help=text)
+    parser.add_argument("--output", type=Path, help="save the records in this folder")
     arguments = parser.parse_args()
     if arguments.data == "auto":
         parser.error("--data auto is not supported; use imdb or imdb-package")
     if not importlib.util.find_spec("sklearn"):
         raise SentimentError("scikit-learn is missing: pip install -r requirements/evaluate.txt")
     data = load_data(arguments.data, VOCABULARY_SIZE, MAXIMUM_TOKENS)
+    sets = (data.x_train, data.x_validation, data.x_test)
+    texts = [read_texts(arguments.data, x) for x in sets]
     about = {
         "data": {
             "source": data.source,
@@ -114,7 +121,7 @@ def main():
     print(f"Data: {data.source}\n")
     print("model                C      seconds  validation accuracy  test accuracy")
     for name in MODELS:
-        record = {"model": name, **evaluate_model(name, data, arguments.data), **about}
+        record = {"model": name, **evaluate_model(name, data, texts), **about}
         print(
             f"{name:20} {record['C']:<6} {record['seconds']:7.1f}  "
             f"{record['validation']['accuracy']:19.2%}  {record['test']['accuracy']:13.2%}"
@@ -122,28 +129,32 @@ def main():
         if arguments.output:
             arguments.output.mkdir(parents=True, exist_ok=True)
             text = json.dumps(record, indent=2) + "\n"
-            (arguments.output / f"{name}.json").write_text(text, encoding="utf-8")
+            path = arguments.output / f"{name}.json"
+            write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
-def evaluate_model(name: str, data: Dataset, source: str) -> dict:
+def evaluate_model(name: str, data: Dataset, texts: list[list[str]]) -> dict:
     """Choose ``C`` on the validation set; return it, the seconds of the training, and accuracies.
 
     The seconds are those of counting the words and of fitting the chosen model.
+
+    Args:
+        name: the name of the model in `MODELS`.
+        data: the labels.
+        texts: those of the training, the validation and the test set.
     """
     train, values = MODELS[name]
-    texts = read_texts(source, data.x_train.positions)
-    validation = read_texts(source, data.x_validation.positions)
+    training, validation, test = texts
     best: dict = {"validation": {"accuracy": -1.0}}
     for c in values:
         begin = time.perf_counter()
-        predict = train(texts, data.y_train, c)
+        predict = train(training, data.y_train, c)
         seconds = time.perf_counter() - begin
         accuracy = float(np.mean(predict(validation) == data.y_validation))
         if accuracy > best["validation"]["accuracy"]:
             best = {"C": c, "seconds": round(seconds, 2), "validation": {"accuracy": accuracy}}
             chosen = predict
-    test = chosen(read_texts(source, data.x_test.positions))
-    return {**best, "test": {"accuracy": float(np.mean(test == data.y_test))}}
+    return {**best, "test": {"accuracy": float(np.mean(chosen(test) == data.y_test))}}
 
 
 if __name__ == "__main__":

@@ -98,15 +98,20 @@ def check_recipes(files):
 def check_calibration(files):
     """Yield figures of the models' calibration that differ from the record."""
     file, source = "models/README.md", "benchmarks/evaluation/test.json"
-    table = next(rows for rows in _read_tables(files.read(file)) if "calibration" in rows[0])
+    tables = [rows for rows in _read_tables(files.read(file)) if "calibration error" in rows[0]]
+    if not tables:
+        yield f"{file}: the table of the calibration error is missing: restore it"
+        return
+    (table,) = tables
     header, _, *rows = map(_cells, table)
     for run in files.evaluations["test"]["runs"]:
         name = run["run"]
         expected = [f"`{name}`", f"{100 * run['expected_calibration_error']:.1f} %"]
         for column in header[2:]:
-            lowest = float(re.findall(r"at (\d+)", column)[0]) / 100
-            bins = [part for part in run["calibration"] if part["lowest"] == lowest]
-            expected.append(f"{100 * bins[0]['positive_share']:.1f} %")
+            lowest = float(re.findall(r"^(\d+)", column)[0]) / 100
+            (part,) = (part for part in run["calibration"] if part["lowest"] == lowest)
+            shares = part["mean_probability"], part["positive_share"]
+            expected.append("{:.1f} → {:.1f} %".format(*(100 * share for share in shares)))
         stated = next((row for row in rows if row[0] == expected[0]), [])
         what = f"the calibration of {name}"
         yield from compare(file, what, " | ".join(stated), " | ".join(expected), source)
@@ -122,7 +127,17 @@ def check_evaluations(files):
             file = f"benchmarks/evaluation/{split}.json"
             what = f"{split} accuracy of {name}"
             yield from compare(file, what, stated, expected, f"models/{name}/run.json")
-    file = "docs/evaluation.md"
+    file, source = "docs/evaluation.md", "benchmarks/evaluation/validation.json"
+    text, evaluation = " ".join(files.read(file).split()), files.evaluations["validation"]
+    (pair,), runs = evaluation["comparisons"], evaluation["runs"]
+    first, second = pair["runs"]
+    for expected in (
+        " ".join(f"{run['accuracy_low']:.2%} to {run['accuracy_high']:.2%}" for run in runs),
+        f"p = {pair['p_value']:.2g}): {pair['only_first_correct']} reviews classified correctly by "
+        f"{first} only, {pair['only_second_correct']} by {second} only",
+    ):
+        if expected not in text:
+            yield f"{file}: it doesn't state {expected!r}, as {source} does: write that"
     for title, key, form in (
         ("Accuracy", "accuracy", ".2%"),
         ("Precision", "precision", ".2%"),
@@ -137,10 +152,10 @@ def check_evaluations(files):
         ("Negative, predicted positive", "false_positives", ","),
         ("Negative, predicted negative", "true_negatives", ","),
     ):
-        expected = " ".join(f"{run[key]:{form}}" for run in files.evaluations["validation"]["runs"])
+        expected = " ".join(f"{run[key]:{form}}" for run in runs)
         line = re.findall(rf"^{title}  +(.*)$", files.read(file), re.M)
         stated = " ".join(line[0].split()) if line else "missing"
-        yield from compare(file, title, stated, expected, "benchmarks/evaluation/validation.json")
+        yield from compare(file, title, stated, expected, source)
 
 
 def check_commands(files):
@@ -187,8 +202,9 @@ def check_speed(files):
 
 
 def check_ablations(files):
-    """Yield figures of docs/accuracy.md that are no rounded figure of benchmarks/accuracy.md."""
-    log = re.findall(r"([\d.]+) ± ([\d.]+)", files.read("benchmarks/accuracy.md"))
+    """Yield figures of docs/accuracy.md that are no rounded figure of a log."""
+    logs = files.read("benchmarks/accuracy.md") + files.read("benchmarks/tutorial.md")
+    log = re.findall(r"([\d.]+) ± ([\d.]+)", logs)
     for stated in re.findall(r"([\d.]+) ± ([\d.]+)", files.read("docs/accuracy.md")):
         digits = [len(figure.partition(".")[2]) for figure in stated]
         if not any(

@@ -17,7 +17,7 @@ import numpy as np
 import pandas
 
 from sentiment.console import format_message
-from sentiment.data.dataset import Dataset, load_data
+from sentiment.data.dataset import SOURCES, Dataset, load_data
 from sentiment.data.files import read_files
 from sentiment.data.imdb import SOURCE_NAMES
 from sentiment.data.sequences import Sequences, hash_tokens
@@ -100,7 +100,7 @@ def find_mistakes(reviews: Reviews, probabilities: np.ndarray) -> pandas.DataFra
     wrong = wrong[np.argsort(-np.abs(probabilities[wrong] - 0.5), kind="stable")]
     return pandas.DataFrame(
         {
-            "text": read_texts(reviews.source, reviews.sequences.positions[wrong]),
+            "text": read_texts(reviews.source, reviews.sequences.take(wrong)),
             "label": np.where(reviews.labels[wrong] == 1, "positive", "negative"),
             "probability": probabilities[wrong],
             "tokens": reviews.tokens[wrong],
@@ -122,9 +122,7 @@ def _load_own(predictor: Predictor) -> tuple[str, Dataset]:
     """
     folder, metadata = find_finished(predictor.folder.absolute())
     constants = metadata["constants"]
-    source = _resolve(constants.get("DATA", "auto"), metadata["data"]["source"])
-    if source is None:
-        raise SentimentError(f"run.json of {folder} doesn't say which reviews it was trained on")
+    source = _resolve(str(constants.get("DATA", "auto")), metadata["data"]["source"])
     try:
         data = load_data(source, len(predictor.word_ids), predictor.maximum_tokens)
     except SentimentError as error:
@@ -141,46 +139,62 @@ def _load_own(predictor: Predictor) -> tuple[str, Dataset]:
 
 def _load_other(predictor: Predictor, split: str, source: str) -> Reviews:
     """Return reviews of another source, without those that the run was trained on."""
-    data = load_data(source, ALL, ALL)
-    source = _resolve(source, data.source) or source
-    words = data.vocabulary
-    if source not in SOURCE_NAMES:  # the vocabulary has only the words of its training set
-        with contextlib.redirect_stdout(io.StringIO()):  # the notes on the data were printed above
-            words = read_files(source).words
+    if source not in SOURCES and split == "all":
+        reviews = read_files(source, for_training=False)
+        title, x, y, words = reviews.source, reviews.sequences, reviews.labels, reviews.words
+    else:
+        data = load_data(source, ALL, ALL)
+        title, (x, y), words = data.source, _take(data, split), data.vocabulary
+        if source not in SOURCES:  # this vocabulary has only the words of its training set
+            words = read_files(source, report=lambda _: None, for_training=False).words
+    source = _resolve(source, title)
     if len(words) == len(SPECIAL_TOKENS):
         raise SentimentError(
-            f"the reviews of {data.source} are ids without their words; put their "
+            f"the reviews of {title} are ids without their words; put their "
             "imdb_word_index.json in the same folder"
         )
     ids = np.array([predictor.word_ids.get(word, OOV_ID) for word in words], dtype=np.int32)
-    x, y = _take(data, split)
     x = replace(x, id_of_token=ids, maximum_tokens=predictor.maximum_tokens)
+    is_new = _find_new(predictor, source, x)
+    if not is_new.any():
+        raise SentimentError(f"{predictor.folder} was trained on all reviews of {title}")
+    name = title if split == "all" else f"{split} set of {title}"
+    return Reviews(name, source, x.take(np.flatnonzero(is_new)), y[is_new])
+
+
+def _find_new(predictor: Predictor, source: str, x: Sequences) -> np.ndarray:
+    """Return whether each review is one that the run was not trained on, and report the others."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            _, own = _load_own(predictor)
+            own_source, own = _load_own(predictor)
     except SentimentError as error:
+        if source in SOURCE_NAMES and predictor.data in SOURCE_NAMES.values():
+            raise SentimentError(
+                f"{predictor.folder} was trained on some of these reviews, and its own reviews "
+                "can't be loaded to leave them out; evaluate it on others"
+            ) from None
         unknown = f"whether {predictor.folder} was trained on some of these reviews"
         print(format_message(f"Data: can't check {unknown}: {error}"))
-    else:
-        trained = {hash_tokens(sequence) for sequence in own.x_train}
-        is_new = np.array([hash_tokens(sequence) not in trained for sequence in x])
-        if not is_new.all():
-            left_out = count(int(np.sum(~is_new)), "review")
-            reason = f"{predictor.folder} was trained on them"
-            print(format_message(f"Data: {left_out} left out because {reason}"))
-        if not is_new.any():
-            raise SentimentError(f"{predictor.folder} was trained on all reviews of {data.source}")
-        x, y = x.take(np.flatnonzero(is_new)), y[is_new]
-    name = data.source if split == "all" else f"{split} set of {data.source}"
-    return Reviews(name, source, x, y)
+        return np.ones(len(x), dtype=bool)
+    if source == own_source:
+        trained = own.x_train.hashes[own.x_train.positions]
+        is_new = ~np.isin(x.hashes[x.positions], trained)
+        reason = "was trained on them"
+    else:  # the hashes of two sources can't be compared
+        seen = {hash_tokens(sequence) for sequence in own.x_train}
+        is_new = np.array([hash_tokens(sequence) not in seen for sequence in x])
+        reason = "was trained on them, or on reviews that look the same to it"
+    if not is_new.all():
+        left_out = count(int(np.sum(~is_new)), "review")
+        print(format_message(f"Data: {left_out} left out because {predictor.folder} {reason}"))
+    return is_new
 
 
-def _resolve(source: object, recorded: str) -> str | None:
-    """Return a source by the name under which a record or a `Dataset` has it."""
-    for name, title in SOURCE_NAMES.items():
-        if title == recorded:
-            return name
-    return source if isinstance(source, str) and source != "auto" else None
+def _resolve(source: str, title: str) -> str:
+    """Return what was loaded: a source of IMDB that may be ``"auto"`` is known by its title."""
+    if source not in SOURCES:
+        return source
+    return next((name for name, other in SOURCE_NAMES.items() if other == title), source)
 
 
 def _take(data: Dataset, split: str) -> tuple[Sequences, np.ndarray]:

@@ -96,6 +96,13 @@ def test_mistakes_are_a_table_for_spreadsheets(run_evaluate, expected):
     assert len(pandas.read_csv("wrong.csv")) == len(rows)
 
 
+def test_a_text_that_is_no_utf_8_does_not_stop_the_table(run_evaluate, monkeypatch):
+    found = pandas.DataFrame({"text": ["\ud83d bad"], "label": "positive", "probability": 0.1})
+    monkeypatch.setattr(evaluate, "find_mistakes", lambda *_: found)
+    run_evaluate("lstm", "--data", "own.csv")
+    assert [row["text"] for row in read_mistakes()] == ["? bad"]
+
+
 def test_two_runs_are_compared(run_evaluate, expected):
     arguments = ["lstm", "cnn_lstm", "lstm", "--data", "own.csv"]
     output, errors = run_evaluate(*arguments, "--format", "json")
@@ -107,7 +114,7 @@ def test_two_runs_are_compared(run_evaluate, expected):
     assert comparison["only_first_correct"] == np.sum(right[first] & ~right[second])
     assert comparison["only_second_correct"] == np.sum(right[second] & ~right[first])
     assert 0 < comparison["p_value"] <= 1
-    assert "McNemar" in errors and "chance" in errors
+    assert "McNemar" in errors and "significant" in errors
     assert "McNemar" in run_evaluate(*arguments).out
     wrong = {name: int(np.sum(~one)) for name, one in right.items()}
     found = [row["run"] for row in read_mistakes()]

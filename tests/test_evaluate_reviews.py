@@ -1,5 +1,6 @@
 """A run is evaluated on its own reviews, or on others exactly as it would read them."""
 
+import dataclasses
 import json
 import shutil
 
@@ -130,7 +131,7 @@ def test_other_reviews_are_encoded_as_a_prediction_encodes_them(lstm, tmp_path, 
         words = write_npz(tmp_path / source, NEW, LABELS)
         (tmp_path / "imdb_word_index.json").write_text(json.dumps(words))
     reviews = load_reviews(lstm, "all", source)
-    texts = read_texts(source, reviews.sequences.positions)
+    texts = read_texts(source, reviews.sequences)
     if kind != "imdb-package":
         assert len(texts) == len(NEW)
         positive = ["wonderful" in text for text in texts]
@@ -146,11 +147,44 @@ def test_reviews_that_the_run_was_trained_on_are_left_out(lstm, data, tmp_path, 
     trained, labels = [texts[i] for i in data.x_train.positions[chosen]], data.y_train[chosen]
     write_csv(tmp_path / "both.csv", [*NEW, *trained], [*LABELS, *labels])
     reviews = load_reviews(lstm, "all", "both.csv")
-    assert read_texts("both.csv", reviews.sequences.positions) == NEW
+    assert read_texts("both.csv", reviews.sequences) == NEW
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "left out" in line)
     assert "40 reviews" in line
     write_csv(tmp_path / "trained.csv", trained, labels)
     assert_fails(lstm, "all", "trained.csv", match="trained on all reviews of trained.csv")
+
+
+def test_reviews_of_its_own_source_are_left_out_whatever_else_looks_the_same(
+    edit_run, tmp_path, capsys
+):
+    """With a few tokens and words, most reviews look the same to a network."""
+    texts, labels = [f"{text} It was good." for text in NEW * 2], np.tile(LABELS, 2)
+    texts = [f"{i} {text}" for i, text in enumerate(texts)]
+    write_csv(tmp_path / "own.csv", texts, labels)
+    data = load_data("own.csv", 20, 4)
+    edited = edit_run(
+        {"DATA": "own.csv"}, data={"source": "own.csv"}, sha256={"data": data.fingerprint()}
+    )
+    word_ids = {word: i for i, word in enumerate(data.vocabulary)}
+    few = dataclasses.replace(edited, word_ids=word_ids, maximum_tokens=4)
+    assert len(load_reviews(few, "all", "own.csv").labels) == len(texts) - len(data.x_train)
+
+
+def test_training_reviews_that_can_not_be_left_out_are_refused(edit_run, monkeypatch, data):
+    def load(source, *_):
+        if source == "imdb":
+            raise SentimentError("no connection")
+        return data
+
+    monkeypatch.setattr("sentiment.evaluation.load_data", load)
+    edited = edit_run(data={"source": "keras.datasets.imdb"})
+    assert_fails(edited, "all", "imdb-package", match="trained on some of these reviews")
+
+
+def test_a_few_reviews_of_one_label_are_enough(lstm, tmp_path):
+    write_csv(tmp_path / "own.csv", ["A good film.", "A dull film."], [1, 1])
+    reviews = load_reviews(lstm, "all", "own.csv")
+    assert list(reviews.labels) == [1, 1]
 
 
 def test_a_line_says_that_it_cannot_be_checked(edit_run, tmp_path, capsys):

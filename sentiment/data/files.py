@@ -9,7 +9,7 @@ import io
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,7 +18,7 @@ import numpy as np
 from sentiment.console import strip_control_characters
 from sentiment.data.cache import Text, Texts, encode_once
 from sentiment.data.labels import MAXIMUM_CLASSES, Labels, UnknownLabelError
-from sentiment.data.npz import read_npz
+from sentiment.data.npz import WORD_INDEX, read_npz
 from sentiment.data.sequences import LabeledReviews, find_distinct
 from sentiment.data.tables import (
     LABEL_COLUMNS,
@@ -32,6 +32,7 @@ from sentiment.data.tables import (
     find_suffix,
     open_table,
 )
+from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
 from sentiment.paths import check_regular
 
@@ -44,17 +45,20 @@ UNBALANCED = 0.2
 ROWS_SCANNED = 100_000  # to name all labels of a file
 
 
-def read_files(source: str) -> LabeledReviews:
+def read_files(
+    source: str, report: Callable[[str], object] = print, for_training: bool = True
+) -> LabeledReviews:
     """Read labeled reviews, leave out empty ones, and report what is unusual about them.
 
     Args:
         source: path of a folder with ``train/pos``, ``train/neg`` and perhaps ``test/pos`` and
             ``test/neg``, each full of ``.txt`` files, as in the Large Movie Review Dataset;
             of a table, that is, a CSV file or JSON lines, whose columns and labels have usual names
-            or are given after the path, as in
-            ``reviews.csv?text=body&label=stars&positive=4,5&negative=1,2``; or of an
-            ``.npz`` file in the layout of Keras' ``imdb.npz``, with the ranks of its words in
-            ``imdb_word_index.json`` in the same folder.
+            or are given after it: ``reviews.csv?text=body&label=stars&positive=4,5&negative=1,2``;
+            or of an ``.npz`` file in the layout of Keras' ``imdb.npz``, with the ranks of its words
+            in ``imdb_word_index.json`` in the same folder.
+        report: takes each line on what is unusual.
+        for_training: whether there must be enough reviews of each label to train on.
 
     Raises:
         SentimentError: if they can't be used.
@@ -69,17 +73,19 @@ def read_files(source: str) -> LabeledReviews:
     if reviews.empty:
         notes.append(f"{count(reviews.empty, 'empty review')} left out")
     for note in notes:
-        print(f"Data: {strip_control_characters(note)}")
+        report(f"Data: {strip_control_characters(note)}")
+    if not for_training:
+        return reviews
     hashes, is_test = reviews.sequences.hashes, reviews.is_test
     is_left = ~np.isin(hashes, hashes[is_test])
     if shared := int(np.sum(~is_left & ~is_test)):
-        print(
+        report(
             f"Data: {count(shared, 'training review')} left out because the test set has them, too"
         )
     subsets = {"training ": is_left, "test ": is_test} if is_test.any() else {"": is_left}
     try:
         for kind, chosen in subsets.items():
-            _check_set(kind, hashes[chosen], reviews.labels[chosen])
+            _check_set(kind, hashes[chosen], reviews.labels[chosen], report)
     except ValueError as error:
         raise SentimentError(f"the reviews in {name} can't be used: {error}") from None
     return reviews
@@ -88,7 +94,13 @@ def read_files(source: str) -> LabeledReviews:
 def _read(path: Path, options: str) -> tuple[LabeledReviews, list[str]]:
     """Return the reviews and the notes on them; raise OSError or ValueError if it can't."""
     texts = list_texts(path, options)
-    return (read_npz(path), []) if texts is None else encode_once(path, texts)
+    if texts is not None:
+        return encode_once(path, texts)
+    reviews, notes = read_npz(path), []
+    if len(reviews.words) == len(SPECIAL_TOKENS):
+        problem = f"{WORD_INDEX} is not in the folder of the .npz file, so the words are not known"
+        notes.append(f"{problem} and the trained network can't read text")
+    return reviews, notes
 
 
 def list_texts(path: Path, options: str) -> Texts | None:
@@ -250,7 +262,7 @@ def _explain_labels(
     )
 
 
-def _check_set(kind: str, hashes: np.ndarray, labels: np.ndarray):
+def _check_set(kind: str, hashes: np.ndarray, labels: np.ndarray, report: Callable):
     """Report what is unusual about the reviews of one set.
 
     Args:
@@ -275,14 +287,14 @@ def _check_set(kind: str, hashes: np.ndarray, labels: np.ndarray):
     positive = np.count_nonzero(labels)
     rarer = min(positive, len(labels) - positive)
     if different < len(labels):
-        print(f"Data: {count(len(labels) - different, f'duplicate {kind}review')}")
+        report(f"Data: {count(len(labels) - different, f'duplicate {kind}review')}")
     if contradicting:
-        print(f"Data: {count(contradicting, f'{kind}review')} with both labels")
+        report(f"Data: {count(contradicting, f'{kind}review')} with both labels")
     if len(labels) < FEW_REVIEWS:
-        print(f"Data: {len(labels):,} {kind}reviews are a small data set")
+        report(f"Data: {len(labels):,} {kind}reviews are a small data set")
     if rarer / len(labels) < UNBALANCED:
         majority = 1 - rarer / len(labels)
-        print(
+        report(
             f"Data: {positive:,} positive and {len(labels) - positive:,} negative {kind}reviews; "
             f"always predicting the more frequent label is {majority:.1%} accurate"
         )

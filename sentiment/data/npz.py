@@ -167,10 +167,6 @@ def _read_word_index(path: Path) -> list[str]:
     """Return the words in order of rank; none if the file isn't there."""
     index = path.with_name(WORD_INDEX)
     if not index.exists():
-        print(
-            f"Data: {WORD_INDEX} is not in the folder of the .npz file, so the words are not known "
-            "and the trained network can't read text"
-        )
         return []
     where = f"{WORD_INDEX} in its folder"
     if not index.is_file():

@@ -1,18 +1,15 @@
 """The texts of reviews, read once more from where they come from, to be shown."""
 
-import contextlib
-import io
 from pathlib import Path
-
-import numpy as np
 
 from sentiment.data.files import list_texts, read_files
 from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
-from sentiment.data.sequences import LabeledReviews
+from sentiment.data.sequences import LabeledReviews, Sequences
+from sentiment.data.tokenizer import tokenize
 from sentiment.errors import SentimentError
 
 
-def read_texts(source: str, positions: np.ndarray) -> list[str]:
+def read_texts(source: str, sequences: Sequences) -> list[str]:
     """Return the texts of some reviews as they are written.
 
     If a source has word ids only, a text consists of their words, in lower case and without
@@ -20,25 +17,27 @@ def read_texts(source: str, positions: np.ndarray) -> list[str]:
 
     Args:
         source: as `sentiment.data.load_data` takes it, but not ``"auto"``.
-        positions: the reviews, as in `sentiment.data.sequences.Sequences.positions`.
+        sequences: the reviews.
 
     Raises:
-        SentimentError: if they can't be read any more.
+        SentimentError: if they can't be read any more, or have changed.
     """
+    positions = sequences.positions
     if source == "imdb-package":
         texts = read_package()[0]
         return [texts[position] for position in positions]
     if source in SOURCE_NAMES:
         try:
-            return _join_words(read_keras_imdb(), positions)
+            return _join_words(read_keras_imdb(), sequences)
         except Exception as error:  # a network or a file can fail in any way
             raise SentimentError(f"keras.datasets.imdb can't be read: {error}") from None
     name, _, options = source.partition("?")
     try:
         texts_of_files = list_texts(Path(name), options)
         if texts_of_files is None:
-            with contextlib.redirect_stdout(io.StringIO()):  # its notes were printed before
-                return _join_words(read_files(source), positions)
+            # What is unusual about them was reported when they were loaded.
+            reviews = read_files(source, report=lambda _: None, for_training=False)
+            return _join_words(reviews, sequences)
         missing, found = set(map(int, positions)), {}
         # As in the cache, a blank text is not counted.
         rows = (text for _, text, _, _ in texts_of_files.texts if text.strip())
@@ -48,7 +47,12 @@ def read_texts(source: str, positions: np.ndarray) -> list[str]:
                 missing.remove(position)
             if not missing:  # a file may be larger than memory
                 break
-        if missing:
+        lengths = sequences.offsets[positions + 1] - sequences.offsets[positions]
+        is_same = not missing and all(
+            len(tokenize(found[position])) + 1 == length
+            for position, length in zip(positions, lengths, strict=True)
+        )
+        if not is_same:
             raise ValueError("they have changed")
         return [found[position] for position in positions]
     except (OSError, ValueError) as error:
@@ -56,8 +60,8 @@ def read_texts(source: str, positions: np.ndarray) -> list[str]:
         raise SentimentError(f"the texts in {name} can't be read: {reason}") from None
 
 
-def _join_words(reviews: LabeledReviews, positions: np.ndarray) -> list[str]:
-    sequences, words = reviews.sequences.take(positions), reviews.words
+def _join_words(reviews: LabeledReviews, chosen: Sequences) -> list[str]:
+    sequences, words = reviews.sequences.take(chosen.positions), reviews.words
     # The first id is the start of the review. Without its word, an id is shown as a number.
     return [
         " ".join(words[i] if i < len(words) else f"#{i}" for i in sequence[1:])

@@ -145,8 +145,8 @@ def _draw_reliability(figure, evaluations):
         filled = bins[bins["reviews"] > 0]
         _draw_points(axes, filled["mean_probability"], filled, "positive_share", i)
     axes.legend(loc="lower right", fontsize=8)
-    axes.set_ylabel("Share of positive reviews")
-    below.set_ylabel("Share of\nreviews")
+    axes.set_ylabel("Fraction of positive reviews")
+    below.set_ylabel("Fraction of\nreviews")
     below.set_xlabel("Predicted probability of positive")
     for one in (axes, below):
         one.grid(alpha=0.3)

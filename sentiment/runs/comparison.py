@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from sentiment.console import strip_control_characters
 from sentiment.runs.record import RunRecord
 
@@ -20,13 +18,6 @@ NOT_COMPARED = ("NAME", "SEED", "DATA", "TENSORBOARD")
 # Values that switch something off: such a constant equals one that an older script doesn't have.
 OFF = (None, False, 0, "none", "constant")
 SHOWN_CHARACTERS = 200  # of a name or value from a record
-# The 97.5 % quantiles of Student's t-distribution with 1, 2, 3 … degrees of freedom.
-# fmt: off
-T_QUANTILES = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-)
-# fmt: on
 
 
 @dataclass
@@ -153,46 +144,6 @@ def mark_incomparable(groups: list[Group]) -> str:
     if all(group.is_comparable for group in groups):
         return ""
     return f"* not comparable: other data than that of the other runs, {usual}"
-
-
-def compare_seeds(groups: list[Group]) -> str:
-    """Say whether two groups of seeds differ by more than the noise between seeds.
-
-    Args:
-        groups: all groups, the more accurate one first; of other than two nothing is said.
-    """
-    if len(groups) != 2 or not all(len(one.runs) > 1 and one.is_comparable for one in groups):
-        return ""
-    first, second = (group.validation_accuracies for group in groups)
-    difference, margin = (100 * value for value in compare_means(first, second))
-    verdict = "more than" if difference > margin else "within"
-    return (
-        f"Mean validation accuracy: {groups[0].title} is {difference:.2f} points above "
-        f"{groups[1].title}, {verdict} the noise between seeds (95% interval "
-        f"{difference - margin:.2f} to {difference + margin:.2f}, Welch's t-test; the validation "
-        "set also chose the epochs)"
-    )
-
-
-def compare_means(first: list[float], second: list[float]) -> tuple[float, float]:
-    """Return the difference of two means, and by how much its 95 % interval extends to each side.
-
-    The interval is that of Welch (1947), for samples of unequal variances. The quantile of a
-    fractional number of degrees of freedom is interpolated.
-
-    Args:
-        first, second: two numbers or more each.
-    """
-    variances = [statistics.variance(values) / len(values) for values in (first, second)]
-    difference, total = statistics.fmean(first) - statistics.fmean(second), math.fsum(variances)
-    if not total:
-        return difference, 0.0
-    freedom = total**2 / sum(
-        variance**2 / (len(values) - 1)
-        for variance, values in zip(variances, (first, second), strict=True)
-    )
-    quantile = np.interp(-1 / freedom, -1 / np.arange(1, len(T_QUANTILES) + 1), T_QUANTILES)
-    return difference, float(quantile) * math.sqrt(total)
 
 
 def describe_differences(groups: list[Group]):
