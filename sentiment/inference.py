@@ -27,6 +27,11 @@ from sentiment.runs.network import check_shapes
 from sentiment.runs.record import find_finished
 from sentiment.runs.saved_model import load_model
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow
+
+    tensorflow.get_logger().setLevel("ERROR")  # several networks are no reason for a warning
+
 BATCH_SIZE = 256
 MAXIMUM_VOCABULARY = 100_000_000  # bytes
 DEFAULT_RUN = BUNDLED_MODELS / "cnn_lstm"  # the best of the networks that come with the project

@@ -141,7 +141,7 @@ def _list_folder(path: Path) -> Texts:
             digest.update(repr((subset, label, *entry)).encode())
         names[subset, label] = [name for name, *_ in found]
     if not any(names["train", label] for label in LABEL_FOLDERS):
-        raise ValueError("there are no files train/pos/*.txt and train/neg/*.txt in it")
+        raise ValueError("it has no train/pos/*.txt and train/neg/*.txt; put its reviews there")
 
     def read() -> Iterator[Text]:
         number = itertools.count(1)
