@@ -223,18 +223,22 @@ def build_mistakes(gradio: Any, tab: Any, networks: Networks, reading: list) -> 
     table = gradio.Dataframe(headers=list(mistakes.COLUMNS), interactive=False, label="Mistakes")
     shown = gradio.State(("", None))
 
-    def show(name, order):
+    def show(name, order, shown):
+        nothing = gradio.Dataframe(visible=False), ("", None)
+        if shown[0] != name:
+            yield f"<p>Predicting the validation set with {escape(name)} …</p>", *nothing
         try:
             network = networks.load(name)
             found = network.find_mistakes()
         except SentimentError as error:
-            return render_error(error), gradio.Dataframe(visible=False), ("", None)
+            yield render_error(error), *nothing
+            return
         text = (
             f"{len(found):,} reviews of the validation set are misclassified by "
             f"{escape(network.predictor.describe())}. Choose one to see it in <i>Read</i>."
         )
         rows = gradio.Dataframe(mistakes.make_table(found, order), visible=True)
-        return f"<p>{text}</p>", rows, (name, found)
+        yield f"<p>{text}</p>", rows, (name, found)
 
     def open_review(shown, event: gradio.SelectData):
         name, found = shown
@@ -245,7 +249,7 @@ def build_mistakes(gradio: Any, tab: Any, networks: Networks, reading: list) -> 
 
     events = [tab.select, name.change, order.change]
     options = {**EVENT, "show_progress": "minimal"}
-    gradio.on(events, show, [name, order], [message, table, shown], **options)
+    gradio.on(events, show, [name, order, shown], [message, table, shown], **options)
     table.select(open_review, shown, reading, **EVENT)
     return name
 

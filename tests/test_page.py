@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -260,6 +261,19 @@ def test_curves_are_means_over_seeds_and_numbers_can_be_sorted(models):
     assert "nan" not in shown
     assert comparison.label_epochs([accuracy, loss]) == ["1", "2", "3"]
     assert first in message and second in message
+
+
+def test_an_edited_network_and_a_run_without_a_curve_are_told(models):
+    for name, layer in (("first", "LSTM(100)"), ("second", "GRU(100)")):
+        folder = write_run(models, name, epochs=1)
+        record = json.loads((folder / "run.json").read_text())
+        record |= {"network": ["Embedding(10000, 32)", layer], "best_epoch": 1}
+        (folder / "run.json").write_text(json.dumps(record))
+    message, _, _, table = page.compare(["first", "second"], ["validation"])
+    assert {"LSTM", "GRU"} == {re.findall("LSTM|GRU", layers)[0] for layers in table["Layers"]}
+    assert any("one epoch" in text for text in Content(message).texts)
+    message, _, _, table = page.compare(["first"], ["validation"])
+    assert "Layers" not in table
 
 
 def test_what_cannot_be_compared_is_named(models):

@@ -55,6 +55,8 @@ def read_groups(names: list[str]) -> tuple[list[Group], list[str]]:
     notes.append(compare_seeds(groups))
     if len(groups) > len(CURVE_COLORS):
         notes.append(f"The curves are those of the first {len(CURVE_COLORS)} rows of the table.")
+    if any(len(values) == 1 for group in groups for values in group.runs[0].history.values()):
+        notes.append("Runs of one epoch have no curve; their results are in the table.")
     return groups, [note for note in notes if note]
 
 
@@ -111,6 +113,12 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
     """
     rows = []
     constants = _find_differing_constants(groups)
+    kinds = {
+        (group.network, *(layer.partition("(")[0] for layer in group.layers))
+        for group in groups
+        if group.layers
+    }
+    is_edited = len(kinds) > len({network for network, *_ in kinds})
     has_other_data = not all(group.is_comparable for group in groups)
     for group in groups:
         row = {
@@ -126,6 +134,8 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
         }
         if has_other_data:
             row["Data"] = ("" if group.is_comparable else "* ") + group.data
+        if is_edited:
+            row["Layers"] = ", ".join(group.layers)
         rows.append(row | {name: group.constants.get(name) for name in constants})
     table = pandas.DataFrame(rows, dtype=object)
     return table.dropna(axis="columns", how="all")
