@@ -16,7 +16,9 @@ from pathlib import Path
 
 from benchmarks.check_results import (
     check_baselines,
+    check_calibration,
     check_docstrings,
+    check_evaluations,
     check_models,
     check_tables_of_results,
     compare,
@@ -93,69 +95,6 @@ def check_recipes(files):
             for constant, value in record["constants"].items():
                 if constant in constants and constant not in NOT_COMPARED:
                     yield from compare(path, constant, constants[constant], value, source)
-
-
-def check_calibration(files):
-    """Yield figures of the models' calibration that differ from the record."""
-    file, source = "models/README.md", "benchmarks/evaluation/test.json"
-    tables = [rows for rows in _read_tables(files.read(file)) if "calibration error" in rows[0]]
-    if not tables:
-        yield f"{file}: the table of the calibration error is missing: restore it"
-        return
-    (table,) = tables
-    header, _, *rows = map(_cells, table)
-    for run in files.evaluations["test"]["runs"]:
-        name = run["run"]
-        expected = [f"`{name}`", f"{100 * run['expected_calibration_error']:.1f} %"]
-        for column in header[2:]:
-            lowest = float(re.findall(r"^(\d+)", column)[0]) / 100
-            (part,) = (part for part in run["calibration"] if part["lowest"] == lowest)
-            shares = part["mean_probability"], part["positive_share"]
-            expected.append("{:.1f} → {:.1f} %".format(*(100 * share for share in shares)))
-        stated = next((row for row in rows if row[0] == expected[0]), [])
-        what = f"the calibration of {name}"
-        yield from compare(file, what, " | ".join(stated), " | ".join(expected), source)
-
-
-def check_evaluations(files):
-    """Yield metrics of the trained models that docs or records state differently."""
-    for split, evaluation in files.evaluations.items():
-        for run in evaluation["runs"]:
-            name = run["run"]
-            expected = f"{100 * files.models[name][split]['accuracy']:.1f} %"
-            stated = f"{100 * run['accuracy']:.1f} %"
-            file = f"benchmarks/evaluation/{split}.json"
-            what = f"{split} accuracy of {name}"
-            yield from compare(file, what, stated, expected, f"models/{name}/run.json")
-    file, source = "docs/evaluation.md", "benchmarks/evaluation/validation.json"
-    text, evaluation = " ".join(files.read(file).split()), files.evaluations["validation"]
-    (pair,), runs = evaluation["comparisons"], evaluation["runs"]
-    first, second = pair["runs"]
-    for expected in (
-        " ".join(f"{run['accuracy_low']:.2%} to {run['accuracy_high']:.2%}" for run in runs),
-        f"p = {pair['p_value']:.2g}): {pair['only_first_correct']} reviews classified correctly by "
-        f"{first} only, {pair['only_second_correct']} by {second} only",
-    ):
-        if expected not in text:
-            yield f"{file}: it doesn't state {expected!r}, as {source} does: write that"
-    for title, key, form in (
-        ("Accuracy", "accuracy", ".2%"),
-        ("Precision", "precision", ".2%"),
-        ("Recall", "recall", ".2%"),
-        ("F1", "f1", ".2%"),
-        ("ROC AUC", "roc_auc", ".4f"),
-        ("Log loss", "log_loss", ".4f"),
-        ("Brier score", "brier_score", ".4f"),
-        ("Expected calibration error", "expected_calibration_error", ".2%"),
-        ("Positive, predicted positive", "true_positives", ","),
-        ("Positive, predicted negative", "false_negatives", ","),
-        ("Negative, predicted positive", "false_positives", ","),
-        ("Negative, predicted negative", "true_negatives", ","),
-    ):
-        expected = " ".join(f"{run[key]:{form}}" for run in runs)
-        line = re.findall(rf"^{title}  +(.*)$", files.read(file), re.M)
-        stated = " ".join(line[0].split()) if line else "missing"
-        yield from compare(file, title, stated, expected, source)
 
 
 def check_commands(files):

@@ -86,6 +86,69 @@ def check_baselines(files):
                 yield f"{source}: benchmarks/recipes/lstm* has other data: train both on the same"
 
 
+def check_calibration(files):
+    """Yield figures of the models' calibration that differ from the record."""
+    file, source = "models/README.md", "benchmarks/evaluation/test.json"
+    rows = files.rows(file)
+    header = next((row for row in rows if "calibration error" in " ".join(row)), None)
+    if header is None:
+        yield f"{file}: the table of the calibration error is missing: restore it"
+        return
+    rows = rows[rows.index(header) :]
+    for run in files.evaluations["test"]["runs"]:
+        name = run["run"]
+        expected = [f"`{name}`", f"{100 * run['expected_calibration_error']:.1f} %"]
+        for column in header[2:]:
+            lowest = float(re.findall(r"^(\d+)", column)[0]) / 100
+            (part,) = (part for part in run["calibration"] if part["lowest"] == lowest)
+            shares = part["mean_probability"], part["positive_share"]
+            expected.append("{:.1f} → {:.1f} %".format(*(100 * share for share in shares)))
+        stated = next((row for row in rows if row[0] == expected[0]), [])
+        what = f"the calibration of {name}"
+        yield from compare(file, what, " | ".join(stated), " | ".join(expected), source)
+
+
+def check_evaluations(files):
+    """Yield metrics of the trained models that docs or records state differently."""
+    for split, evaluation in files.evaluations.items():
+        for run in evaluation["runs"]:
+            name = run["run"]
+            expected = f"{100 * files.models[name][split]['accuracy']:.1f} %"
+            stated = f"{100 * run['accuracy']:.1f} %"
+            file = f"benchmarks/evaluation/{split}.json"
+            what = f"{split} accuracy of {name}"
+            yield from compare(file, what, stated, expected, f"models/{name}/run.json")
+    file, source = "docs/evaluation.md", "benchmarks/evaluation/validation.json"
+    text, evaluation = " ".join(files.read(file).split()), files.evaluations["validation"]
+    (pair,), runs = evaluation["comparisons"], evaluation["runs"]
+    first, second = pair["runs"]
+    for expected in (
+        " ".join(f"{run['accuracy_low']:.2%} to {run['accuracy_high']:.2%}" for run in runs),
+        f"p = {pair['p_value']:.2g}): {pair['only_first_correct']} reviews classified correctly by "
+        f"{first} only, {pair['only_second_correct']} by {second} only",
+    ):
+        if expected not in text:
+            yield f"{file}: it doesn't state {expected!r}, as {source} does: write that"
+    for title, key, form in (
+        ("Accuracy", "accuracy", ".2%"),
+        ("Precision", "precision", ".2%"),
+        ("Recall", "recall", ".2%"),
+        ("F1", "f1", ".2%"),
+        ("ROC AUC", "roc_auc", ".4f"),
+        ("Log loss", "log_loss", ".4f"),
+        ("Brier score", "brier_score", ".4f"),
+        ("Expected calibration error", "expected_calibration_error", ".2%"),
+        ("Positive, predicted positive", "true_positives", ","),
+        ("Positive, predicted negative", "false_negatives", ","),
+        ("Negative, predicted positive", "false_positives", ","),
+        ("Negative, predicted negative", "true_negatives", ","),
+    ):
+        expected = " ".join(f"{run[key]:{form}}" for run in runs)
+        line = re.findall(rf"^{title}  +(.*)$", files.read(file), re.M)
+        stated = " ".join(line[0].split()) if line else "missing"
+        yield from compare(file, title, stated, expected, source)
+
+
 def compare(file, what, stated, expected, source):
     """Yield a line if a file states something else than a record says."""
     if stated != expected:
