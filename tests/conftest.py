@@ -38,6 +38,9 @@ LONGEST = (
     "test_interruption",
     "test_edited_scripts",
     "test_script",
+    "test_page_in_browser",
+    "test_page",
+    "test_tutorial",
     "test_predict",
     "test_training",
 )

@@ -118,7 +118,7 @@ def test_reviews_that_are_not_those_of_the_training_are_refused(edit_run, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "kind", ["csv", "folder", "npz", pytest.param("imdb-package", marks=pytest.mark.slow)]
+    "kind", ["csv", "folder", "npz", pytest.param("imdb-package", marks=pytest.mark.extended)]
 )
 def test_other_reviews_are_encoded_as_a_prediction_encodes_them(lstm, tmp_path, kind):
     source = {"csv": "own.csv", "folder": "own", "npz": "own.npz"}.get(kind, kind)

@@ -33,6 +33,8 @@ from sentiment.runs.seeds import compare_seeds
 from tests.conftest import PROJECT, assert_one_line
 from tests.run_folders import DATA, write_run
 
+pytestmark = pytest.mark.extended
+
 BUNDLED = ("cnn_lstm", "lstm")
 load_once = functools.cache(load_predictor)
 HTML_REVIEW = "Bad & dull <script>alert(1)</script> {{7*7}} ${1+1} <b>bold</b> \"quoted\" 'so'."

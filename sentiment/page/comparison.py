@@ -2,10 +2,10 @@
 
 import statistics
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas
-from pandas.io.formats.style import Styler
 
 from sentiment.page.networks import list_compared
 from sentiment.paths import models_folder
@@ -141,8 +141,8 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
     return table.dropna(axis="columns", how="all")
 
 
-def format_table(table: pandas.DataFrame) -> Styler:
-    """Return a table of `make_table` with the text of each number."""
+def format_table(table: pandas.DataFrame) -> Any:
+    """Return a table of `make_table` with the text of each number, as a pandas Styler."""
     formats = dict.fromkeys(WITH_A_DECIMAL, "{:.1f}")
     formats["Best epoch"] = "{:g}"  # a median may be between two epochs
     return table.style.format({name: formats.get(name, str) for name in table}, na_rep="")
