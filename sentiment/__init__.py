@@ -61,6 +61,11 @@ prepare_streams()
 _stop_on_ctrl_c()
 # The scripts check themselves whether a network reads the padding.
 warnings.filterwarnings("ignore", message=".*does not support masking", category=UserWarning)
+# Keras imports scikit-learn if it is installed, which takes more than a second; nothing here uses
+# what Keras makes of it.
+_hides_sklearn = "sklearn" not in sys.modules
+if _hides_sklearn:
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
 try:
     with quiet_libraries():
         import keras  # noqa: F401
@@ -72,3 +77,6 @@ except (ImportError, ValueError) as error:
             "requirements/jax.txt or requirements/torch.txt"
         )
     sys.exit(error_line(f"Keras can't be imported: {error}; {remedy}"))
+finally:
+    if _hides_sklearn:
+        del sys.modules["sklearn"]
