@@ -79,6 +79,15 @@ def data():
     return load_data("imdb-package", 10_000, 500)
 
 
+@pytest.fixture
+def loaded_package(data, monkeypatch):
+    """Have an evaluation take the package's reviews as they are loaded already."""
+    monkeypatch.setattr(
+        "sentiment.evaluation.load_data",
+        lambda *given: data if given == ("imdb-package", 10_000, 500) else load_data(*given),
+    )
+
+
 @pytest.fixture(scope="session")
 def whole_data():
     """The same reviews, not truncated and with all words."""

@@ -12,7 +12,6 @@ import pandas
 import pytest
 
 import evaluate
-from sentiment.data import load_data
 from sentiment.errors import SentimentError
 from sentiment.inference import load_predictor
 from tests.conftest import PROJECT, assert_one_line, run_script
@@ -29,13 +28,8 @@ LABELS = np.arange(60) % 2
 
 
 @pytest.fixture(autouse=True)
-def _in_folder_with_reviews(tmp_path, monkeypatch, data):
-    """Work in a folder with reviews; those of the package are loaded already."""
+def _in_folder_with_reviews(tmp_path, monkeypatch, loaded_package):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "sentiment.evaluation.load_data",
-        lambda *given: data if given == ("imdb-package", 10_000, 500) else load_data(*given),
-    )
     write_csv(tmp_path / "own.csv", TEXTS, LABELS)
 
 

@@ -26,13 +26,8 @@ LABELS = np.arange(60) % 2
 
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path, monkeypatch, data):
-    """Work in an empty folder, with the package's reviews already loaded."""
+def _in_empty_folder(tmp_path, monkeypatch, loaded_package):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "sentiment.evaluation.load_data",
-        lambda *given: data if given == ("imdb-package", 10_000, 500) else load_data(*given),
-    )
 
 
 @pytest.fixture
