@@ -5,8 +5,8 @@
     python export.py lstm --format litert       LiteRT, as on phones: takes the ids of one review
 
 Word ids are what `sentiment.inference.Predictor.encode` returns: 1 for the start of a review, then
-for each word the number of its line in the run's ``vocabulary.txt``, counted from 0, or 2 if it is
-not there.
+for each word the number of its line in the run's ``vocabulary.txt``, counted from 0. A word that is
+not there is looked up without the apostrophes around it; if this fails, too, its id is 2.
 """
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
@@ -33,6 +33,19 @@ from sentiment.runs.allowed_layers import LAYERS_HELP, import_layers
 CHECKED_REVIEWS = 1_000
 TOLERANCE = 1e-4
 FILES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "litert": "model.tflite"}
+# What `sentiment.data.tokenizer.normalize` does, in RE2, TensorFlow's regular expressions.
+ASCII = r"[\x00-\x0c\x0e-\x7f]*"  # without "\r"; only other text needs the next replacements
+NORMALIZATION = (
+    (r"[\x{2018}\x{2019}\x{2bc}\x{b4}\x{92}]", "'"),  # typographic apostrophes
+    # Invisible characters, the skin tones of emoji, and variation selectors.
+    (r"\p{Cf}|[\x{1f3fb}-\x{1f3ff}]", ""),
+    (r"[\x{180b}-\x{180d}\x{180f}\x{fe00}-\x{fe0f}\x{e0100}-\x{e01ef}]", ""),
+    # Punctuation beyond ASCII (\PP is everything else), control characters and spaces.
+    (r"[^\x00-\x7f\PP]|[\p{Cc}\pZ]", " "),
+    (r"[^\x00-\x7f\pL\pM\pN]", r" \0 "),  # symbols: no letters, marks or numbers
+    (r" +", " "),  # so that the space before a clitic is a single one
+)
+SPACE_BEFORE_CLITIC = (r"(?i)([\pL\pN_]) (n't\b|'(?:s|re|ve|ll|d|m)(?:\s|$))", r"\1\2")
 RUNTIMES = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 Predict = Callable[[list[str]], np.ndarray]
 
@@ -61,7 +74,7 @@ def main():
     output = arguments.output or predictor.folder / FILES[arguments.format]
     parent = find_parent(output)
 
-    texts = read_package()[0][:: PACKAGE_REVIEWS // CHECKED_REVIEWS]
+    texts = read_package()[0][:: PACKAGE_REVIEWS["imdb"] // CHECKED_REVIEWS]
     expected = predictor.predict(texts)
     export = {"savedmodel": export_savedmodel, "onnx": export_onnx, "litert": export_litert}
     try:
@@ -122,10 +135,20 @@ def export_savedmodel(predictor: Predictor, path: Path) -> Predict:
     separator = f"[{re.escape(SEPARATORS.decode())}]"
 
     def encode(reviews):
+        normalized = reviews
+        for pattern, replacement in NORMALIZATION:
+            normalized = tf.strings.regex_replace(normalized, pattern, replacement)
+        is_ascii = tf.strings.regex_full_match(reviews, ASCII)
+        reviews = tf.where(is_ascii, reviews, normalized)
+        for _ in range(2):  # two matches can't overlap, as they would in "I 'd 've"
+            reviews = tf.strings.regex_replace(reviews, *SPACE_BEFORE_CLITIC)
         # Without an encoding only ASCII letters become lower case, as in training.
         reviews = tf.strings.lower(tf.strings.regex_replace(reviews, separator, " "), encoding="")
         words = tf.strings.split(reviews, sep=" ")
-        ids = table.lookup(tf.ragged.boolean_mask(words, words != ""))
+        words = tf.ragged.boolean_mask(words, words != "")
+        unquoted = tf.ragged.map_flat_values(tf.strings.regex_replace, words, "^'+|'+$", "")
+        ids = table.lookup(words)
+        ids = tf.where(ids == OOV_ID, table.lookup(unquoted), ids)
         start = tf.fill([tf.shape(reviews)[0], 1], START_ID)
         ids = tf.concat([start, ids], axis=1)[:, -predictor.maximum_tokens :]
         padded = ids.to_tensor(PADDING_ID)

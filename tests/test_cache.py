@@ -16,7 +16,7 @@ from sentiment.data import cache
 from sentiment.data.dataset import load_data
 from sentiment.data.files import read_files
 from sentiment.data.imdb import read_package
-from sentiment.data.tokenizer import START_ID, tokenize
+from sentiment.data.tokenizer import START_ID, normalize, tokenize
 from sentiment.errors import SentimentError
 from sentiment.paths import cache_folder
 from tests.conftest import assert_one_line
@@ -59,7 +59,7 @@ def test_the_cache_holds_the_words_of_each_review(own):
     assert len(reviews.sequences) == len(texts)
     for tokens, text in zip(reviews.sequences, texts, strict=True):
         assert tokens[0] == START_ID and tokens.dtype == np.int32
-        assert [reviews.words[token] for token in tokens[1:]] == tokenize(text)
+        assert [reviews.words[token] for token in tokens[1:]] == tokenize(normalize(text))
     assert isinstance(reviews.sequences.tokens.base, np.memmap)  # so they may exceed the memory
 
 

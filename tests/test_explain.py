@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 import predict
-from sentiment.data.tokenizer import split_as_spelled, tokenize
+from sentiment.data.tokenizer import normalize, split_as_spelled, tokenize
 from sentiment.inference import load_predictor
 from tests.conftest import PROJECT
 from tests.test_predict import read_rows
@@ -67,7 +67,7 @@ def read_probability(output):
 def test_words_as_spelled_are_the_words_that_are_encoded(text):
     spelled = split_as_spelled(text)
     assert ["".join(c.lower() if c.isascii() else c for c in word) for word in spelled] == tokenize(
-        text
+        normalize(text)
     )
 
 
@@ -113,7 +113,7 @@ def test_probabilities_stand_below_words_of_any_width(run_predict, monkeypatch):
     ((words,), (probabilities,)) = read_explanation(run_predict("lstm", "--explain", review))
     starts = [match.start() for match in re.finditer(r"\S+", probabilities)]
     places = [cell_len(words[: match.start()]) for match in re.finditer(r"\S+", words)]
-    assert places == starts and len(starts) == 5
+    assert places == starts and len(starts) == 7
 
 
 def test_explanation_of_a_long_review_fits_the_terminal_and_names_the_largest_changes(

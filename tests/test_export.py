@@ -26,6 +26,14 @@ ODD_REVIEWS = [
     "É<br />tude\tof\nwönder",
     "zxqv qqq",
     "a  b " * 900,
+    # Typed as `normalize` expects it: apostrophes, quotation marks, dashes, emoji, clitics.
+    "It isn\u2019t great, it\u2019s \u2018awful\u2019.",
+    "A 'masterpiece', they say: \u201cbrilliant\u201d\u2026 'twas 'm' re-enacted''",
+    "Boring\u2014awful\u2013bad. I loved\u00a0it",
+    "wonderful\U0001f44d\U0001f3fdgreat \u2764\ufe0fsuperb\u20ac",
+    "won\u200bderful\r\ngreat\rawful",
+    "The film is n't bad , it 's a waste , and I 'd 've walked out .",
+    "The plot\u00a0 \u2019s a mess\n\u2019s end, 'M' is 're-enacted' well",
 ]
 
 

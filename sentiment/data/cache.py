@@ -20,11 +20,11 @@ import numpy as np
 from sentiment.console import progress_bar
 from sentiment.data.sequences import LabeledReviews, Sequences, hash_tokens
 from sentiment.data.tables import REPLACEMENT, describe_damaged
-from sentiment.data.tokenizer import SPECIAL_TOKENS, START_ID, tokenize
+from sentiment.data.tokenizer import SPECIAL_TOKENS, START_ID, normalize, tokenize
 from sentiment.errors import SentimentError
 from sentiment.paths import cache_folder
 
-FORMAT = 3  # version of the files in the cache; other versions are ignored
+FORMAT = 4  # version of the files in the cache; other versions are ignored
 ARRAYS = ("offsets", "hashes", "labels", "tests")
 FILES = ("about.json", "tokens", "words", *(f"{name}.npy" for name in ARRAYS))
 HASHES = "SHA256SUMS"  # of these files
@@ -132,7 +132,8 @@ def _write(folder: Path, fingerprint: list, texts: Texts, report: Callable):
             if not text.strip():
                 empty += 1
                 continue
-            tokens = np.array([START_ID, *map(numbers.__getitem__, tokenize(text))], dtype=np.int32)
+            words = tokenize(normalize(text))
+            tokens = np.array([START_ID, *map(numbers.__getitem__, words)], dtype=np.int32)
             file.write(tokens.tobytes())
             lengths.append(len(tokens))
             hashes.append(hash_tokens(tokens))

@@ -5,7 +5,7 @@ from pathlib import Path
 from sentiment.data.files import list_texts, read_files
 from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
 from sentiment.data.sequences import LabeledReviews, Sequences
-from sentiment.data.tokenizer import tokenize
+from sentiment.data.tokenizer import normalize, tokenize
 from sentiment.errors import SentimentError
 
 
@@ -23,8 +23,8 @@ def read_texts(source: str, sequences: Sequences) -> list[str]:
         SentimentError: if they can't be read any more, or have changed.
     """
     positions = sequences.positions
-    if source == "imdb-package":
-        texts = read_package()[0]
+    if source in ("imdb-package", "sentences"):
+        texts, _ = read_package("imdb" if source == "imdb-package" else "rotten_tomatoes")
         return [texts[position] for position in positions]
     if source in SOURCE_NAMES:
         try:
@@ -49,7 +49,7 @@ def read_texts(source: str, sequences: Sequences) -> list[str]:
                 break
         lengths = sequences.offsets[positions + 1] - sequences.offsets[positions]
         is_same = not missing and all(
-            len(tokenize(found[position])) + 1 == length
+            len(tokenize(normalize(found[position]))) + 1 == length
             for position, length in zip(positions, lengths, strict=True)
         )
         if not is_same:
