@@ -14,7 +14,7 @@ from keras.ops import convert_to_numpy
 
 from sentiment.data.batches import Batches
 from sentiment.layers.naive_bayes import FOLDS, NaiveBayes
-from tests.conftest import PROGRAMS, PROJECT
+from tests.conftest import PROGRAMS, PROJECT, assert_one_line
 
 
 def make_reviews(count=200, vocabulary_size=40):
@@ -24,27 +24,43 @@ def make_reviews(count=200, vocabulary_size=40):
         for _ in range(count)
     ]
     labels = np.array([(review.mean() + generator.normal() > 9) for review in reviews])
-    return [review.astype(np.int32) for review in reviews], labels.astype(np.float32)
+    # No review has the id 3.
+    reviews = [np.where(review == 3, 2, review).astype(np.int32) for review in reviews]
+    return reviews, labels.astype(np.float32)
 
 
-def make_layer(terms, reviews, labels):
-    layer = NaiveBayes(terms)
+def make_layer(terms, reviews, labels, negations=()):
+    layer = NaiveBayes(terms, 3 if negations else 0)
     layer.build((None, None))
-    layer.adapt(reviews, labels)
+    layer.adapt(reviews, labels, negations)
     return layer
 
 
-def list_terms(review):
+def make_trained_model(terms, reviews, labels):
+    """Return a network of one layer whose factors differ from 1, as after a training."""
+    word_ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(word_ids, NaiveBayes(terms, 3, name="naive_bayes")(word_ids))
+    layer = model.get_layer("naive_bayes")
+    layer.adapt(reviews, labels, [5, 9])
+    layer.factors.assign(np.random.default_rng(1).normal(1, 0.3, layer.factors.shape))
+    return model
+
+
+def list_terms(review, negations=()):
     words = review.tolist()
     bigrams = [(a, b) for a, b in itertools.pairwise(words) if min(a, b) > 3]
-    return [(0, word) for word in words if word > 3] + bigrams
+    alone = [
+        (3 if {*words[max(i - 3, 0) : i]} & {*negations} else 0, word)
+        for i, word in enumerate(words)
+    ]
+    return [term for term in alone if term[1] > 3] + bigrams
 
 
-def count_plainly(reviews, labels):
+def count_plainly(reviews, labels, negations=()):
     """Return each term's log odds."""
     counts = [Counter(), Counter()]
     for review, label in zip(reviews, labels, strict=True):
-        counts[int(label)].update(set(list_terms(review)))
+        counts[int(label)].update(set(list_terms(review, negations)))
     totals = [len(labels) - labels.sum(), labels.sum()]
     negative, positive = (
         {term: counts[i][term] / totals[i] + 2 / len(labels) for term in {*counts[0], *counts[1]}}
@@ -58,17 +74,19 @@ def read_terms(layer):
     return {tuple(pair) for pair in convert_to_numpy(layer.pairs).tolist() if pair[1]}
 
 
-def test_reviews_are_scored_out_of_fold_in_training():
+@pytest.mark.parametrize("negations", [(), (5, 9)])
+def test_reviews_are_scored_out_of_fold_in_training(negations):
     reviews, labels = make_reviews()
-    layer = make_layer(2_000, reviews, labels)
+    layer = make_layer(2_000, reviews, labels, negations)
     terms = read_terms(layer)
     folds = np.array([int(review.sum()) % FOLDS for review in reviews])
     sums = np.zeros((len(reviews), FOLDS))
     for fold in range(FOLDS):
         others = [review for review, own in zip(reviews, folds, strict=True) if own != fold]
-        log_odds = count_plainly(others, labels[folds != fold])
+        log_odds = count_plainly(others, labels[folds != fold], negations)
         for i, review in enumerate(reviews):
-            found = [log_odds.get(term, 0) for term in list_terms(review) if term in terms]
+            listed = list_terms(review, negations)
+            found = [log_odds.get(term, 0) for term in listed if term in terms]
             sums[i, fold] = sum(found) / math.sqrt(len(review))
     expected = {True: sums[np.arange(len(reviews)), folds], False: sums.mean(axis=1)}
 
@@ -140,15 +158,82 @@ def test_accuracy_in_training_is_that_on_new_reviews(data):
     assert measure(data.x_train[::4], data.y_train[::4], False) > accuracy + 0.08
 
 
+@pytest.mark.parametrize("terms", [0, -1, 1_000_001, 10**12])
+def test_a_number_of_terms_out_of_bounds_is_one_line(terms):
+    with pytest.raises(ValueError, match=f"1 to 1,000,000 terms, not {terms}") as raised:
+        NaiveBayes(terms)
+    assert_one_line(raised.value)
+
+
+def test_a_file_has_only_the_terms_and_a_loaded_layer_predicts_the_same(tmp_path):
+    reviews, labels = make_reviews()
+    model = make_trained_model(200_000, reviews, labels)
+    assert [weight.name for weight in model.trainable_weights] == ["factors"]
+    model.save(tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").stat().st_size < 40_000
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for review in reviews[:20]:
+        expected, predicted = (
+            convert_to_numpy(network(review[np.newaxis])) for network in (model, loaded)
+        )
+        np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
+    # Weights of an earlier training are replaced.
+    model.load_weights(tmp_path / "model.keras")
+    loaded.save(tmp_path / "again.keras")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    for network in (model, again):
+        for weight, expected in zip(network.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
+
+
+def test_a_layer_without_terms_is_saved_and_loaded(tmp_path):
+    reviews = [np.array([1, 4], dtype=np.int32), np.array([1, 5], dtype=np.int32)]
+    make_trained_model(10, reviews, np.array([0, 1])).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert read_terms(loaded.get_layer("naive_bayes")) == set()
+    assert not convert_to_numpy(loaded(reviews[0][np.newaxis])).any()
+
+
+def fill(store, pairs, log_odds):
+    store["pairs"] = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    store["log_odds"] = np.full(log_odds, 1.0, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda store: store.clear(), "no table"),
+        (lambda store: store.pop("log_odds"), "no table"),
+        (lambda store: store.update({"2": store["pairs"]}), "no table"),
+        (lambda store: fill(store, [0, 4, 0, 5], 1), "shape"),
+        (lambda store: fill(store, [0, 4], (1, 1)), "shape"),
+        (lambda store: fill(store, [0, 4], ()), "shape"),
+        (lambda store: store.update(pairs=store["pairs"].T), "shape"),
+        (lambda store: store.update(pairs=store["pairs"].astype(np.int64)), "type"),
+        (lambda store: store.update(log_odds=store["log_odds"].astype("S")), "type"),
+        (lambda store: fill(store, [-1, 4], 1), "ids"),
+        (lambda store: fill(store, [4, -4], 1), "ids"),
+        (lambda store: fill(store, [0, 0], 1), "ids"),
+        (lambda store: fill(store, [0, 4, 0, 4], 2), "slot"),
+        (lambda store: fill(store, [[0, 4 + i] for i in range(601)], 601), "slot"),
+    ],
+)
+def test_damaged_arrays_are_one_line(spoil, expected):
+    reviews, labels = make_reviews()
+    layer = make_layer(300, reviews, labels)
+    store = {}
+    layer.save_own_variables(store)
+    layer.load_own_variables(store)
+    spoil(store)
+    with pytest.raises(ValueError, match=expected) as raised:
+        layer.load_own_variables(store)
+    assert_one_line(raised.value)
+
+
 @pytest.mark.slow
 def test_a_saved_layer_gives_the_same_output_in_a_new_process(tmp_path):
     reviews, labels = make_reviews()
-    word_ids = keras.Input((None,), dtype="int32")
-    model = keras.Model(word_ids, NaiveBayes(300, name="naive_bayes")(word_ids))
-    layer = model.get_layer("naive_bayes")
-    layer.adapt(reviews, labels)
-    assert [weight.name for weight in model.trainable_weights] == ["factors"]
-    assert NaiveBayes.from_config(layer.get_config()).terms == 300
+    model = make_trained_model(300, reviews, labels)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", reviews[0][np.newaxis])
     program = [sys.executable, PROGRAMS / "predict_ids.py", ".", "x.npy", "y.npy"]

@@ -110,6 +110,79 @@ def test_a_network_of_known_layers_loads_with_its_weights(name, tmp_path):
     np.testing.assert_array_equal(loaded(ids), model(ids))
 
 
+def count_terms(terms, reviews=20):
+    """Return a network whose naive Bayes layer has counted a few reviews."""
+    model = build_network(
+        lambda ids: layers.Concatenate()([NaiveBayes(terms, name="x")(ids), average(ids)])
+    )
+    ids = np.arange(4, 4 + reviews, dtype=np.int32)
+    sequences = [np.array([1, *pair], dtype=np.int32) for pair in zip(ids, ids + 1, strict=True)]
+    model.get_layer("x").adapt(sequences, ids > ids.mean())
+    return model
+
+
+def test_a_large_table_with_few_terms_loads(tmp_path):
+    count_terms(200_000).save(tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").stat().st_size < 40_000
+    assert load_model(tmp_path / "model.keras").get_layer("x").terms == 200_000
+
+
+def set_terms(terms):
+    def change(config):
+        (layer,) = [one for one in config["config"]["layers"] if one["class_name"] == "NaiveBayes"]
+        layer["config"]["terms"] = terms
+
+    return change
+
+
+def replace_table(**arrays):
+    def change(file):
+        group = file["layers/naive_bayes/vars"]
+        for name, array in arrays.items():
+            del group[name]
+            group[name] = array
+
+    return change
+
+
+PAIRS = np.array([[0, 4], [0, 5]], dtype=np.int32)
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "expected"),
+    [
+        (set_terms(1_000_001), None, "1,000,000 terms"),
+        (set_terms(0), None, "1,000,000 terms"),
+        (set_terms("many"), None, "damaged"),
+        (None, replace_table(pairs=-PAIRS, log_odds=np.ones(2, "float32")), "ids"),
+        (None, replace_table(pairs=PAIRS[:0]), "shape"),
+        (None, replace_table(pairs=PAIRS[[0, 0]], log_odds=np.ones(2, "float32")), "slot"),
+        (None, replace_table(pairs=PAIRS, log_odds=np.full(2, np.nan, "float32")), "NaN"),
+    ],
+)
+def test_a_damaged_or_absurd_table_is_one_line(config, weights, expected, tmp_path):
+    path = tmp_path / "model.keras"
+    count_terms(1_000).save(path)
+    rewrite(path, config, weights)
+    with pytest.raises(ValueError, match=expected) as raised:
+        load_model(path)
+    assert_one_line(raised.value)
+
+
+def test_a_run_is_compared_by_what_its_network_saves(tmp_path):
+    model = count_terms(1_000)
+    factors = model.get_layer("x").factors
+    factors.assign(np.linspace(0.5, 1.5, 2_000)[:, np.newaxis])
+    first, second = (write_run(tmp_path / name, model) for name in ("first", "second"))
+    factors.assign(np.linspace(0.5, 1.6, 2_000)[:, np.newaxis])
+    third = write_run(tmp_path / "third", model)
+    history = read_rows(first)
+    compared = {"history": {}, "device": {}, "best": {"val_accuracy": 0.5}}
+    assert compare_with(first, second, compared, history).startswith("Reproduced ")
+    assert compare_with(first, third, compared, history).startswith("Not reproduced ")
+    assert compare_with(first, second, compared, history[:-1]).startswith("Not reproduced ")
+
+
 @pytest.mark.parametrize("name", ["lstm", "cnn_lstm"])
 def test_a_bundled_network_is_the_one_that_plain_keras_loads(name):
     path = PROJECT / "models" / name / "model.keras"
@@ -227,6 +300,16 @@ def write_run(folder, model=None, words=WORDS, **constants):
     (folder / "vocabulary.txt").write_bytes("".join(f"{word}\n" for word in words).encode())
     (model or build_network()).save(folder / "model.keras")
     return folder
+
+
+def read_rows(folder):
+    """Return the history of a run from `write_run`, a dictionary per epoch."""
+    return [
+        {"accuracy": float(a), "loss": float(b), "val_accuracy": float(c), "val_loss": float(d)}
+        for a, b, c, d in np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1)[
+            :, 1:5
+        ]
+    ]
 
 
 def plot(word_ids):
@@ -609,15 +692,9 @@ def test_a_layer_of_ones_own_is_loaded_with_its_file(
     assert json.loads(row)["probability"] == pytest.approx(float(expected[0, 0]), abs=1e-6)
     assert load_predictor(folder, layers=[scale]).predict([REVIEW]).shape == (1,)
     compared = {"history": {}, "device": {}, "best": {"val_accuracy": 0.5}}
-    weights = load_model(folder / "model.keras", [scale]).get_weights()
-    history = [
-        {"accuracy": float(a), "loss": float(b), "val_accuracy": float(c), "val_loss": float(d)}
-        for a, b, c, d in np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1)[
-            :, 1:5
-        ]
-    ]
-    assert "Reproduced" in compare_with(folder, compared, history, weights, [scale])
-    assert "Scale" in compare_with(folder, compared, history, weights)
+    history = read_rows(folder)
+    assert "Reproduced" in compare_with(folder, folder, compared, history, [scale])
+    assert "Scale" in compare_with(folder, folder, compared, history)
 
 
 @pytest.mark.extended

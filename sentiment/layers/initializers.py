@@ -24,6 +24,8 @@ CONTEXT_WORDS = 1_000  # the most frequent words, whose co-occurrences are count
 REVIEWS = 100_000  # reviews that are counted, if there are more
 WORDS = 50_000  # words that get a vector: rarer ones have too few contexts
 SMOOTHING = 0.75  # exponent of the context words' frequencies; below 1, rare ones weigh less
+# Words that negate others; so do all that end in "n't".
+NEGATIONS = ("not", "no", "never", "without", "nothing", "nobody", "neither", "nor", "hardly")
 SCALE = 0.1  # root mean square of the vectors, small enough for training to move them
 
 
@@ -151,8 +153,11 @@ def chrono_bias(units: int, timesteps: int) -> np.ndarray:
 def count_words(model: keras.Model, data: Dataset):
     """Have the `NaiveBayes` layers of a model count the words of the training reviews."""
     layers = _find_layers(model, NaiveBayes)
+    negations = [
+        i for i, word in enumerate(data.vocabulary) if word in NEGATIONS or word.endswith("n't")
+    ]
     for layer in layers:
-        layer.adapt(data.x_train, data.y_train)
+        layer.adapt(data.x_train, data.y_train, negations)
     _report("Naive Bayes counts", layers, model, "NAIVE_BAYES_TERMS")
 
 

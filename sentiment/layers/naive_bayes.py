@@ -10,6 +10,9 @@ from sentiment.data.tokenizer import PADDING_ID, SPECIAL_TOKENS, START_ID
 REVIEWS = 200_000  # reviews that are counted, if there are more
 FOLDS = 5  # of the training reviews, for out-of-fold counts
 SLOTS_PER_TERM = 2  # size of the hash table per term; with fewer, more terms collide
+MAXIMUM_TERMS = 1_000_000  # their table takes 64 MB
+NEGATIONS = 50  # negating words that are known, the most frequent ones
+NEGATED_ID, NO_ID = 3, -1  # ids that no word has
 FIRST = 2**32  # a pair of ids as one number: the first id times this, plus the second one
 MULTIPLIERS = (40_009, -1_640_531_535)  # a prime, and Knuth's multiplicative hash for 32 bits
 
@@ -23,35 +26,57 @@ class NaiveBayes(keras.layers.Layer):
     term compare how many positive and how many negative training reviews contain it; `adapt`
     counts them. Takes word ids, shape ``(reviews, tokens)``; returns shape ``(reviews, 1)``.
 
+    With a negation scope of 3, the three words after a negating word, such as "not", are terms of
+    their own: "bad" counts as negative, but the "bad" of "not a bad film" does not.
+
     In training, the log odds are out-of-fold: a review is scored by counts that leave out its own
     fold of the training reviews. Counts that include the review would be right nearly always, and
     a network beside this layer would have nothing to learn. A review's fold is the sum
     of its ids, modulo the number of folds. After training, the mean over the folds is used.
 
-    Sources: naive Bayes with bigrams, Wang and Manning (2012), "Baselines and bigrams"; out-of-fold
+    A file, such as a ``model.keras``, contains only what prediction needs: the terms, and for each
+    its mean log odds times its factor. A loaded layer can't be trained further: it has no folds.
+
+    Sources: naive Bayes with bigrams, Wang and Manning (2012), "Baselines and bigrams"; negated
+    words, Pang, Lee and Vaithyanathan (2002), "Thumbs up? Sentiment classification"; out-of-fold
     scores, Wolpert (1992), "Stacked generalization"; counts beside a network, Cheng et al. (2016),
     "Wide & deep learning".
 
     Args:
-        terms: number of words and bigrams, the most frequent ones.
+        terms: number of words and bigrams, the most frequent ones; 1 to 1 million.
+        negation_scope: number of words after a negating word that are terms of their own.
+
+    Raises:
+        ValueError: for another number of terms.
     """
 
-    def __init__(self, terms, **options):
+    def __init__(self, terms, negation_scope=0, **options):
+        if not 1 <= terms <= MAXIMUM_TERMS:
+            raise ValueError(f"NaiveBayes takes 1 to {MAXIMUM_TERMS:,} terms, not {terms}")
         super().__init__(**options)
         self.terms = terms
+        self.negation_scope = negation_scope
         self.slots = SLOTS_PER_TERM * terms
 
     def build(self, input_shape):
-        # A hash table of bigrams; a single word is a bigram that begins with padding.
+        # A hash table of bigrams. A single word is a bigram that begins with padding, or with
+        # NEGATED_ID if it follows a negating word.
         fixed = {"initializer": "zeros", "trainable": False}
         self.pairs = self.add_weight((self.slots, 2), dtype="int32", name="pairs", **fixed)
         self.log_odds = self.add_weight((self.slots, FOLDS), name="log_odds", **fixed)
         self.factors = self.add_weight((self.slots, 1), initializer="ones", name="factors")
+        if self.negation_scope:
+            self.negations = self.add_weight((NEGATIONS,), dtype="int32", name="negations", **fixed)
 
     def call(self, word_ids, training=False):
         word_ids = ops.cast(word_ids, "int32")
         previous = ops.maximum(ops.pad(word_ids[:, :-1], ((0, 0), (1, 0))), START_ID)
         alone = ops.full_like(word_ids, PADDING_ID)
+        if scope := self.negation_scope:
+            negates = ops.any(ops.equal(word_ids[..., None], self.negations), axis=-1)
+            negates = ops.pad(negates, ((0, 0), (scope, 0)))
+            negated = ops.any(ops.stack([negates[:, i : i - scope] for i in range(scope)]), axis=0)
+            alone = ops.where(negated, NEGATED_ID, alone)
         sums = ops.sum(self._look_up(previous, word_ids) + self._look_up(alone, word_ids), axis=1)
         if training:
             fold = ops.sum(word_ids, axis=1) % FOLDS
@@ -69,7 +94,7 @@ class NaiveBayes(keras.layers.Layer):
         log_odds = ops.take(self.log_odds, slots, axis=0) * ops.take(self.factors, slots, axis=0)
         return ops.where(found, log_odds, 0.0)
 
-    def adapt(self, sequences, labels):
+    def adapt(self, sequences, labels, negations=()):
         """Count how many positive and negative reviews contain each word and bigram.
 
         Special ids, and terms that only one review contains, are left out.
@@ -77,11 +102,16 @@ class NaiveBayes(keras.layers.Layer):
         Args:
             sequences: one int32 array of word ids per review.
             labels: 0 or 1 per review.
+            negations: the ids of negating words, the most frequent one first.
         """
+        negations = np.array(negations[:NEGATIONS], dtype=np.int32)
+        if self.negation_scope:
+            self.negations.assign(np.append(negations, [NO_ID] * (NEGATIONS - len(negations))))
         sequences, labels = (subsample(those, REVIEWS) for those in (sequences, labels))
         folds = [sequence.sum(dtype=np.int32) % FOLDS for sequence in sequences]
         groups = np.asarray(labels, dtype=np.int64) * FOLDS + folds
-        lists = [_list_terms(sequence) for sequence in sequences]
+        scope = self.negation_scope
+        lists = [_list_terms(sequence, negations, scope) for sequence in sequences]
         terms, places = np.unique(np.concatenate(lists), return_inverse=True)
         cells = places * 2 * FOLDS + np.repeat(groups, [len(terms) for terms in lists])
         counts = np.bincount(cells, minlength=len(terms) * 2 * FOLDS).reshape(-1, 2, FOLDS)
@@ -103,16 +133,61 @@ class NaiveBayes(keras.layers.Layer):
         odds = np.log(shares[:, 1] / shares[:, 0])
         self.log_odds.assign(_fill(self.log_odds.shape, slots, odds))
 
+    def save_own_variables(self, store):
+        """Save the negating words, the terms, ``(n, 2)``, and their log odds, ``(n,)``.
+
+        The log odds are the mean over the folds, times the factor.
+        """
+        arrays = (self.pairs, self.log_odds, self.factors)
+        pairs, log_odds, factors = map(ops.convert_to_numpy, arrays)
+        used = pairs.any(axis=1)
+        # In float64 the mean of equal numbers is exact: a loaded layer is saved unchanged.
+        means = log_odds[used].mean(axis=1, dtype=np.float64) * factors[used, 0]
+        store["pairs"] = pairs[used]
+        store["log_odds"] = means.astype(np.float32)
+        if self.negation_scope:
+            store["negations"] = ops.convert_to_numpy(self.negations)
+
+    def load_own_variables(self, store):
+        """Load what `save_own_variables` saved.
+
+        Raises:
+            ValueError: if it is not that.
+        """
+        names = {"pairs", "log_odds", *(["negations"] if self.negation_scope else [])}
+        if set(store.keys()) != names:
+            raise ValueError("it has no table of a naive Bayes layer; train it again")
+        pairs, log_odds = store["pairs"], store["log_odds"]
+        described = pairs.shape, pairs.dtype, log_odds.shape, log_odds.dtype
+        if described != ((log_odds.size, 2), np.int32, (log_odds.size,), np.float32):
+            raise ValueError("its naive Bayes table has another shape or type; train it again")
+        if (pairs < (PADDING_ID, len(SPECIAL_TOKENS))).any():
+            raise ValueError("its naive Bayes table has ids that no word has; train it again")
+        slots = _hash(*pairs.T, self.slots)
+        if len(np.unique(slots)) < len(slots):
+            raise ValueError("its naive Bayes table has two terms in one slot; train it again")
+        self.pairs.assign(_fill(self.pairs.shape, slots, pairs))
+        self.log_odds.assign(_fill(self.log_odds.shape, slots, log_odds[:, np.newaxis]))
+        if self.negation_scope:
+            self.negations.assign(store["negations"])
+        self.factors.assign(np.ones(self.factors.shape))
+
     def get_config(self):
-        return {**super().get_config(), "terms": self.terms}
+        config = {"terms": self.terms, "negation_scope": self.negation_scope}
+        return {**super().get_config(), **config}
 
 
-def _list_terms(sequence):
-    """Return each word and bigram of a review once, as a number."""
+def _list_terms(sequence, negations, scope):
+    """Return each word, negated word and bigram of a review once, as a number."""
     words = sequence.astype(np.int64)
+    alone = PADDING_ID * FIRST + words
+    if scope:
+        negates = np.pad(np.isin(sequence, negations), (scope, 0))
+        negated = np.any([negates[i : i - scope] for i in range(scope)], axis=0)
+        alone = np.where(negated, NEGATED_ID * FIRST + words, alone)
     known = words >= len(SPECIAL_TOKENS)
     pairs = (words[:-1] * FIRST + words[1:])[known[:-1] & known[1:]]
-    return np.unique(np.concatenate([PADDING_ID * FIRST + words[known], pairs]))
+    return np.unique(np.concatenate([alone[known], pairs]))
 
 
 def _fill(shape, rows, values):

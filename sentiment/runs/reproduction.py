@@ -35,18 +35,18 @@ def find_differences(then: dict, now: dict) -> list[str]:
 
 def compare_with(
     folder: Path,
+    own_folder: Path,
     now: dict,
     history: list[dict],
-    weights: list[np.ndarray],
     layers: Iterable[type] = (),
 ) -> str:
-    """Say whether a training has the history and weights of an earlier run, in one line.
+    """Say whether a training has the history and saved weights of an earlier run, in one line.
 
     Args:
         folder: the folder of the earlier run.
+        own_folder: the folder of this training.
         now: the state of this training, with its conditions, its device, and its best epoch.
         history: one dictionary per epoch.
-        weights: the restored weights.
         layers: the layer classes of this network that are neither of Keras nor of this project; the
             earlier one may have them, too.
     """
@@ -55,7 +55,9 @@ def compare_with(
         if not earlier.metadata:
             raise ValueError("it has only a history")
         with without_distribution():
-            earlier_weights = load_model(folder / MODEL, layers).get_weights()
+            earlier_weights, weights = (
+                load_model(run / MODEL, layers).get_weights() for run in (folder, own_folder)
+            )
     except ValueError as error:  # a folder can have lost its model, or hold a damaged one
         reason = strip_control_characters(str(error))
         return f"Not compared       {folder}: {reason}"

@@ -16,10 +16,12 @@ import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
+from sentiment.layers import NaiveBayes
 from sentiment.runs.allowed_layers import AllowedLayers
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # in the file, which is a ZIP archive
 MAXIMUM_CONFIG = 10_000_000  # bytes
+UNSAVED_TABLE = 16_000_000  # weights, 64 MB: of naive Bayes layers, whose empty slots aren't saved
 
 
 def load_model(path: Path, layers: Iterable[type] = ()) -> keras.Model:
@@ -118,7 +120,12 @@ def _build(config: Any, own: dict[str, type], scope, saved: int) -> keras.Model:
             model = keras.saving.deserialize_keras_object(config, custom_objects=own)
         if not isinstance(model, keras.Model):
             raise ValueError("it is not a network")
-        if model.count_params() > saved:
+        tables = sum(
+            layer.count_params()
+            for layer in model._flatten_layers()
+            if isinstance(layer, NaiveBayes)
+        )
+        if model.count_params() > saved + min(tables, UNSAVED_TABLE):
             raise ValueError(
                 f"its layers have {model.count_params():,} weights, but it contains only {saved:,}"
             )
