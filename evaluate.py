@@ -4,7 +4,7 @@
     python evaluate.py lstm cnn_lstm                two runs: do they differ by more than chance?
     python evaluate.py lstm --data reviews.csv      on other labeled reviews
 
-Without a run, it evaluates models/cnn_lstm, which comes with the project.
+Without a run, it evaluates models/naive_bayes_lstm, which comes with the project.
 """
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
@@ -68,7 +68,7 @@ CELLS = ("true_negatives", "false_positives", "false_negatives", "true_positives
 
 def main():
     parser = ArgumentParser(prog="evaluate.py", description=__doc__.partition("\n")[0])
-    text = "a run in models/, a run folder, newest or best (default: cnn_lstm)"
+    text = "a run in models/, a run folder, newest or best (default: naive_bayes_lstm)"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     text = "the run's own validation set (default) or test set, or those of --data"
     parser.add_argument("--split", choices=("validation", "test"), help=text)

@@ -14,7 +14,6 @@ from typing import Any
 import pandas
 
 from plot_history import label as label_group
-from predict import interpret
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import print_to_stderr
 from sentiment.errors import SentimentError
@@ -158,8 +157,9 @@ def read(networks: Networks, review: str, names: list[str]) -> list[str]:
         except SentimentError as error:
             shown.append(render_error(error))
             continue
-        label, _, note = interpret(reading.sequence, float(reading.probabilities[-1]))
-        shown.append(render_reading(name, network.predictor.describe(), label, note, reading))
+        predictor, probability = network.predictor, float(reading.probabilities[-1])
+        label, note = predictor.interpret(reading.sequence, probability)
+        shown.append(render_reading(name, predictor.describe(), label, note, reading))
     return shown
 
 

@@ -42,9 +42,16 @@ DISPENSABLE = (
     "Parameters",
     "Best epoch",
     "Network",
+    "Sentence validation accuracy",
     "Differences",
     "Test accuracy",
 )
+# Accuracy on one-sentence reviews, which only runs with SENTENCE_WEIGHT have.
+SENTENCE_COLUMNS = {
+    "Sentence validation accuracy": "validation",
+    "Sentence test accuracy": "test",
+}
+NO_ACCURACY = "-"
 # Columns whose text can be wrapped, the width that they need for that, and which grows first.
 WRAPPED = {"Run": 18, "Differences": 28, "Data": 24}
 GAP = 2  # spaces between two columns
@@ -169,11 +176,17 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
                 "Best epoch": "-".join(map(str, (epochs[0], *epochs[1:][-1:]))),
                 "Validation accuracy": format_accuracy(group.validation_accuracies),
                 "Test accuracy": format_accuracy(group.test_accuracies),
+                **{
+                    name: format_accuracy(group.sentence_accuracies(split))
+                    for name, split in SENTENCE_COLUMNS.items()
+                },
                 "Data": ("" if group.is_comparable else "* ") + group.data,
                 "Differences": ", ".join(group.differences),
             }
         )
-    return pandas.DataFrame(rows)
+    table = pandas.DataFrame(rows)
+    is_empty = (table[list(SENTENCE_COLUMNS)] == NO_ACCURACY).all()
+    return table.drop(columns=is_empty.index[is_empty])
 
 
 def align_left(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -225,6 +238,11 @@ def make_csv_table(groups: list[Group]) -> pandas.DataFrame:
             "validation_deviation": _deviation(group.validation_accuracies),
             "test_accuracy": _mean(group.test_accuracies),
             "test_deviation": _deviation(group.test_accuracies),
+            **{
+                f"sentence_{split}_{name}": summarize(group.sentence_accuracies(split))
+                for split in SENTENCE_COLUMNS.values()
+                for name, summarize in (("accuracy", _mean), ("deviation", _deviation))
+            },
             "data": group.data,
             "comparable": group.is_comparable,
             "differences": ", ".join(group.differences),
@@ -241,7 +259,7 @@ def print_markdown(table: pandas.DataFrame):
 
 def format_accuracy(values: list[float]) -> str:
     if not values:
-        return "-"
+        return NO_ACCURACY
     deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * statistics.fmean(values):.1f}{deviation} %"
 

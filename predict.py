@@ -5,7 +5,7 @@
     python predict.py --file reviews.csv            the reviews in a column; also .tsv and .jsonl
     python predict.py --explain "Not as bad as they say."
 
-The network is models/cnn_lstm, which comes with the project, unless --run names another run.
+The network is models/naive_bayes_lstm, which comes with the project, unless --run names another.
 """
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
@@ -38,7 +38,7 @@ from sentiment.data.tables import (
     open_table,
     open_text,
 )
-from sentiment.data.tokenizer import OOV_ID, START_ID, split_as_spelled
+from sentiment.data.tokenizer import split_as_spelled
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
 from sentiment.plots import draw_explanation
@@ -47,8 +47,6 @@ from sentiment.runs.atomic import write_atomically
 from sentiment.runs.folder import exists
 
 REVIEWS_IN_MEMORY, CHARACTERS_IN_MEMORY = 10_000, 20_000_000
-UNSURE = 0.1  # closer than this to 0.5, a probability says little
-FEW_WORDS = 5  # fewer known words say little
 LONG_REVIEW, LARGEST_CHANGES = 50, 8  # words
 IMAGE_FORMATS = (".png", ".svg", ".pdf")
 # Backgrounds from a terminal's 256 colors, for small to large changes of the probability.
@@ -151,7 +149,8 @@ def predict_all(reviews: Iterator[str], predictor: Predictor, output_format: str
             probabilities = predictor.predict_sequences(sequences)
             damaged += sum(REPLACEMENT in review for review in chunk)
             for review, sequence, probability in zip(chunk, sequences, probabilities, strict=True):
-                print_row(*interpret(sequence, float(probability)), review)
+                label, note = predictor.interpret(sequence, float(probability))
+                print_row(label, float(probability), note, review)
             progress.update(task, advance=len(chunk))
     if damaged:
         print_to_stderr(f"Data: {describe_damaged(damaged)}")
@@ -166,25 +165,6 @@ def take_chunk(reviews: Iterator[str]) -> list[str]:
         if characters > CHARACTERS_IN_MEMORY:
             break
     return chunk
-
-
-def interpret(sequence: np.ndarray, probability: float) -> tuple[str, float, str]:
-    """Return the label, the probability, and a note on what makes them doubtful, if anything."""
-    label = "positive" if probability > 0.5 else "negative"
-    words = sequence[sequence != START_ID]
-    known = np.count_nonzero(words != OOV_ID)
-    note = ""
-    if not len(words):
-        note = "no words"
-    elif not known:
-        note = "unsure: no known word"
-    elif len(words) < FEW_WORDS:
-        note = "unsure: few words"
-    elif known < FEW_WORDS or 2 * known < len(words):
-        note = f"unsure: only {known} of {len(words)} words are known"
-    elif abs(probability - 0.5) < UNSURE:
-        note = "unsure"
-    return label, probability, note
 
 
 def print_text(label, probability, note, review):
@@ -230,8 +210,10 @@ def explain(review: str, predictor: Predictor, output: Path | None):
         shown = ", ".join(f"{words[i]} {changes[i]:+.0%}" for i in largest)
         print(f"\nLargest changes: {shown}")
     print()
-    label, probability, note = interpret(predictor.encode(review), float(probabilities[-1]))
-    print_text(label, probability, note, shorten(strip_control_characters(review), note))
+    label, note = predictor.interpret(predictor.encode(review), float(probabilities[-1]))
+    print_text(
+        label, float(probabilities[-1]), note, shorten(strip_control_characters(review), note)
+    )
     if output:
         write_atomically(output, lambda path: draw_explanation(words, probabilities, changes, path))
         print(f"Plot: {strip_control_characters(str(output))}")

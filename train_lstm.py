@@ -19,7 +19,8 @@ from sentiment.schedules import make_schedule
 from sentiment.script import training_script
 
 # Data
-DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
+DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), "sentences", or a path
+SENTENCE_WEIGHT = 0.0  # weight of added one-sentence reviews in the loss; 0: none are added
 VOCABULARY_SIZE = 10_000  # number of word ids; rarer words are out of vocabulary
 MAXIMUM_TOKENS = 500  # tokens per review; longer reviews keep their last tokens
 PADDING = "post"  # "post": to the longest in a batch, masked; "pre": to MAXIMUM_TOKENS, unmasked
@@ -63,10 +64,9 @@ def build_model():
 def main(settings):
     keras.utils.set_random_seed(SEED)
     keras.config.set_dtype_policy(PRECISION)
-    data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
+    data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS, SENTENCE_WEIGHT)
     recorder = RunRecorder(__file__, settings, data)  # the callback that saves the run
     train, validation, test = make_batches(data, BATCH_SIZE, PADDING, SEED, recorder.initial_epoch)
-
     model = build_model()
     set_word_vectors(model, WORD_VECTORS, data)
     set_chrono_bias(model, CHRONO_TIMESTEPS)

@@ -27,7 +27,8 @@ from sentiment.schedules import make_schedule
 from sentiment.script import training_script
 
 # Data
-DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), or a path
+DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), "sentences", or a path
+SENTENCE_WEIGHT = 0.0  # weight of added one-sentence reviews in the loss; 0: none are added
 VOCABULARY_SIZE = 30_000  # number of word ids; rarer words are out of vocabulary
 MAXIMUM_TOKENS = 500  # tokens per review; longer reviews keep their last tokens
 PADDING = "post"  # "post": to the longest in a batch, masked; "pre": to MAXIMUM_TOKENS, unmasked
@@ -35,6 +36,7 @@ BATCH_SIZE = 64  # reviews per training step
 
 # Model
 NAIVE_BAYES_TERMS = 200_000  # number of words and bigrams, the most frequent ones
+NEGATION_SCOPE = 0  # words after "not" and the like that are terms of their own; 0: off
 EMBEDDING_SIZE = 64  # embedding dimension
 WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe file
 DROPOUT_AFTER_EMBEDDING = 0.4  # dropout rate
@@ -64,13 +66,12 @@ def build_model():
     word_ids = keras.Input((None,), dtype="int32")
     x = layers.Embedding(VOCABULARY_SIZE, EMBEDDING_SIZE)(word_ids)
     x = layers.Dropout(DROPOUT_AFTER_EMBEDDING)(x)
-    # Keras' convolution and pooling ignore masks, so the mask is passed on by hand.
-    mask = padding_mask(word_ids, PADDING)
+    mask = padding_mask(word_ids, PADDING)  # Keras' convolution and pooling ignore masks
     x, mask = masked_conv_pool(x, mask, FILTERS, KERNEL_SIZE, POOL_SIZE)
     x = LSTM(LSTM_UNITS)(x, mask=mask)  # keras.layers.LSTM, but faster
     x = layers.Dropout(DROPOUT_AFTER_LSTM)(x)
     # The CNN-LSTM learns what to add to the log odds of naive Bayes.
-    log_odds = NaiveBayes(NAIVE_BAYES_TERMS, dtype="float32")(word_ids)
+    log_odds = NaiveBayes(NAIVE_BAYES_TERMS, NEGATION_SCOPE, dtype="float32")(word_ids)
     scale = layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype="float32")
     x = layers.Dense(1, dtype="float32")(x) + scale(log_odds)
     return keras.Model(word_ids, layers.Activation("sigmoid", dtype="float32")(x))
@@ -80,10 +81,9 @@ def build_model():
 def main(settings):
     keras.utils.set_random_seed(SEED)
     keras.config.set_dtype_policy(PRECISION)
-    data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS)
+    data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS, SENTENCE_WEIGHT)
     recorder = RunRecorder(__file__, settings, data)  # the callback that saves the run
     train, validation, test = make_batches(data, BATCH_SIZE, PADDING, SEED, recorder.initial_epoch)
-
     model = build_model()
     count_words(model, data)
     set_word_vectors(model, WORD_VECTORS, data)

@@ -20,6 +20,8 @@ from benchmarks.check_results import (
     check_docstrings,
     check_evaluations,
     check_models,
+    check_sentences,
+    check_short_texts,
     check_tables_of_results,
     compare,
     name_of,
@@ -29,7 +31,7 @@ from benchmarks.networks import check_networks
 PROJECT = Path(__file__).resolve().parents[1]
 SEEDS = [1, 2, 3]
 NOT_COMPARED = ("SEED", "DATA")  # constants that may differ between a recipe and its records
-MODELS = ("lstm", "cnn_lstm")  # the trained networks that come with the project
+MODELS = ("lstm", "cnn_lstm", "naive_bayes_lstm")  # the trained networks that come with the project
 
 
 class Files:
@@ -40,6 +42,10 @@ class Files:
         self.records = defaultdict(list)  # of each recipe, by its name
         for path in sorted(project.glob("benchmarks/recipes/*/run.json")):
             self.records[re.sub(r"-\d+$", "", path.parent.name)].append(json.loads(_read(path)))
+        self.sentences = defaultdict(list)  # runs of each script that were trained on sentences
+        for path in sorted(project.glob("benchmarks/sentences/*/run.json")):
+            self.sentences[re.sub(r"-\d+$", "", path.parent.name)].append(json.loads(_read(path)))
+        self.short_texts = json.loads(self.read("benchmarks/evaluation/short_texts.json"))
         self.models = {name: json.loads(self.read(f"models/{name}/run.json")) for name in MODELS}
         self.baselines = {
             path.stem: json.loads(_read(path))
@@ -117,10 +123,11 @@ def check_commands(files):
         ("test", r"Test accuracy +([\d.]+%) on"),
         ("validation", r"epoch \d+, validation accuracy ([\d.]+%)"),
     ):
-        expected = f"{100 * files.models['lstm'][split]['accuracy']:.2f}%"
+        (record,) = (run for run in files.records["lstm"] if run["constants"]["SEED"] == 1)
+        expected = f"{100 * record[split]['accuracy']:.2f}%"
         for stated in re.findall(pattern, files.read("README.md")):
             what = f"printed {split} accuracy"
-            yield from compare("README.md", what, stated, expected, "models/lstm/run.json")
+            yield from compare("README.md", what, stated, expected, "benchmarks/recipes/lstm")
 
 
 def check_speed(files):
@@ -209,6 +216,8 @@ CHECKS = (
     check_baselines,
     check_docstrings,
     check_models,
+    check_sentences,
+    check_short_texts,
     check_calibration,
     check_evaluations,
     check_commands,

@@ -53,16 +53,57 @@ def check_models(files):
     for name, record in files.models.items():
         source = f"models/{name}/run.json"
         cells = next((row for row in table if row[0] == f"`{name}`"), [])
-        stated = [*(cell for cell in cells if cell.endswith("%")), "missing", "missing"][:2]
-        for split, one in zip(("validation", "test"), stated, strict=True):
-            expected = f"{100 * record[split]['accuracy']:.1f} %"
-            yield from compare(file, f"{split} accuracy of {name}", one, expected, source)
+        results = {
+            "validation accuracy": record["validation"],
+            "test accuracy": record["test"],
+            "accuracy on sentences": record["sentences"]["test"],
+        }
+        stated = [*(cell for cell in cells if cell.endswith("%")), *["missing"] * 3][:3]
+        for (what, result), one in zip(results.items(), stated, strict=True):
+            expected = f"{100 * result['accuracy']:.1f} %"
+            yield from compare(file, f"{what} of {name}", one, expected, source)
         for split in ("training", "validation", "test"):
             if f"{record['data'][split]:,}" not in text:
                 yield f"{file}: {source} says {record['data'][split]:,} {split} reviews: state it"
         python = record["versions"]["python"].rpartition(".")[0]
         for version in re.findall(r"with Python (\d\.\d+)", " ".join(text.split())):
             yield from compare(file, "Python of the training", version, python, source)
+
+
+def check_sentences(files):
+    """Yield figures of the training on sentences that differ from the recorded runs."""
+    file = "models/README.md"
+    for name, records in files.sentences.items():
+        cells = next((row for row in files.rows(file) if row[0] == f"`train_{name}.py`"), [])
+        expected = _describe_accuracies([record["sentences"] for record in records])
+        expected = " | ".join([*_describe_accuracies(records), *expected])
+        source = f"benchmarks/sentences/{name}*"
+        yield from compare(file, f"the row of {name}", " | ".join(cells[1:]), expected, source)
+
+
+def check_short_texts(files):
+    """Yield figures of sentences and negations in models/README.md that differ from the record."""
+    file, source = "models/README.md", "benchmarks/evaluation/short_texts.json"
+    before, after = files.short_texts["without sentences"], files.short_texts["with sentences"]
+    for kind in after["lstm"]["negations"]:
+        expected = [str(after["lstm"]["negations"][kind]["pairs"])]
+        for name in after:
+            both = [results[name]["negations"][kind] for results in (before, after)]
+            shares = [50 * (shares["positive"] + shares["negative"]) for shares in both]
+            expected.append("{:.0f} → {:.0f} %".format(*shares))
+        row = next((row for row in files.rows(file) if row[0] == kind), [])
+        what = f"the row of {kind}"
+        yield from compare(file, what, " | ".join(row[1:]), " | ".join(expected), source)
+    rows = {row[0]: row for row in files.rows(file) if len(row) == 5 and "→" in row[1]}
+    for name, results in after.items():
+        sentences = results["sentences"]
+        figures = [before[name]["sentences"]["accuracy"], sentences["accuracy"]]
+        expected = ["{:.1f} → {:.1f} %".format(*(100 * figure for figure in figures))]
+        for key in ("unsure", "accuracy of the others"):
+            expected.append(f"{100 * sentences[key]:.1f} %")
+        stated = " | ".join(rows.get(f"`{name}`", [])[1:4])
+        what = f"the row of {name} on sentences"
+        yield from compare(file, what, stated, " | ".join(expected), source)
 
 
 def check_baselines(files):

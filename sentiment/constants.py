@@ -39,18 +39,20 @@ WHOLE_NUMBERS = {
     "FILTERS": (1, 10_000),
     "KERNEL_SIZE": (1, 1_000),
     "POOL_SIZE": (1, 1_000),
-    "NAIVE_BAYES_TERMS": (1, 10_000_000),
+    "NAIVE_BAYES_TERMS": (1, 1_000_000),
+    "NEGATION_SCOPE": (0, 100),
     "LSTM_UNITS": (1, 10_000),
     "CHRONO_TIMESTEPS": (0, 100_000),
     "SEED": (0, 2**32 - 1),
     "EPOCHS": (1, 10_000),
     "PATIENCE": (0, 10_000),
 }
-POSITIVE_NUMBERS = ("LEARNING_RATE", "EPSILON")
+POSITIVE_NUMBERS, LARGEST = ("LEARNING_RATE", "EPSILON"), sys.float_info.max
 FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 RESERVED = ("RESUME", "LIKE", "SEEDS", "TEST", "HELP")  # options that are no constants
 FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "EMA_MOMENTUM")
-CHECKED = {*CHOICES, *WHOLE_NUMBERS, *POSITIVE_NUMBERS, *FRACTIONS, "DATA", "NAME", "WORD_VECTORS"}
+FLOATS = (*POSITIVE_NUMBERS, *FRACTIONS, "SENTENCE_WEIGHT")
+CHECKED = {*CHOICES, *WHOLE_NUMBERS, *FLOATS, "DATA", "NAME", "WORD_VECTORS"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     for name, value in constants.items():
         if json.loads(json.dumps(script[name])) == value:
             constants[name] = script[name]  # not a list for a tuple, nor text for a number as key
-        if name in (*FRACTIONS, *POSITIVE_NUMBERS):
+        if name in FLOATS:
             constants[name] = float(value)  # Keras refuses a whole number as learning rate
     script.update(constants)
     return Settings(constants, options, resumed, repeated, evaluate_test, seeds)
@@ -166,7 +168,7 @@ def _make_parser(script: dict, comments: dict[str, str]) -> ArgumentParser:
             parser.add_argument(_option(name), dest=name, action=action, help=help_text)
             continue
         kind = type(default)
-        if name in (*FRACTIONS, *POSITIVE_NUMBERS):
+        if name in FLOATS:
             kind = float  # the script may say 0 or 1
         convert = kind if kind in (int, float, str) else _parse_literal
         metavar = kind.__name__.upper()
@@ -286,8 +288,9 @@ def _find_problem(name: str, value) -> str | None:
         is_valid = type(value) is int and least <= value <= largest
         expected = f"a whole number from {least:,} to {largest:,}"
     elif name in POSITIVE_NUMBERS:
-        is_valid = is_number and 0 < value <= sys.float_info.max
-        expected = "a number greater than 0"
+        is_valid, expected = is_number and 0 < value <= LARGEST, "a number greater than 0"
+    elif name == "SENTENCE_WEIGHT":
+        is_valid, expected = is_number and 0 <= value <= 1e6, "a number from 0 to 1,000,000"
     elif name in FRACTIONS:
         is_valid = is_number and 0 <= value < 1
         expected = "a number of at least 0 and less than 1"

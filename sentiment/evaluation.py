@@ -11,6 +11,7 @@ find_mistakes(reviews, probabilities)
 
 import contextlib
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,10 +21,11 @@ from sentiment.console import format_message
 from sentiment.data.dataset import SOURCES, Dataset, load_data
 from sentiment.data.files import read_files
 from sentiment.data.imdb import SOURCE_NAMES
+from sentiment.data.sentences import read_sentences
 from sentiment.data.sequences import Sequences, hash_tokens
 from sentiment.data.tables import count
 from sentiment.data.texts import read_texts
-from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS
+from sentiment.data.tokenizer import SPECIAL_TOKENS, lookup
 from sentiment.errors import SentimentError
 from sentiment.inference import Predictor
 from sentiment.runs.record import find_finished
@@ -123,8 +125,9 @@ def _load_own(predictor: Predictor) -> tuple[str, Dataset]:
     folder, metadata = find_finished(predictor.folder.absolute())
     constants = metadata["constants"]
     source = _resolve(str(constants.get("DATA", "auto")), metadata["data"]["source"])
+    sizes = len(predictor.word_ids), predictor.maximum_tokens
     try:
-        data = load_data(source, len(predictor.word_ids), predictor.maximum_tokens)
+        data = load_data(source, *sizes, sentence_weight=constants.get("SENTENCE_WEIGHT", 0))
     except SentimentError as error:
         raise SentimentError(f"the reviews of {folder} can't be loaded: {error}") from None
     expected = metadata.get("sha256", {}).get("data")
@@ -145,7 +148,10 @@ def _load_other(predictor: Predictor, split: str, source: str) -> Reviews:
     else:
         data = load_data(source, ALL, ALL)
         title, (x, y), words = data.source, _take(data, split), data.vocabulary
-        if source not in SOURCES:  # this vocabulary has only the words of its training set
+        # Such a vocabulary has only the words of its training set.
+        if source == "sentences":
+            words = read_sentences().words
+        elif source not in SOURCES:
             words = read_files(source, report=lambda _: None, for_training=False).words
     source = _resolve(source, title)
     if len(words) == len(SPECIAL_TOKENS):
@@ -153,7 +159,7 @@ def _load_other(predictor: Predictor, split: str, source: str) -> Reviews:
             f"the reviews of {title} are ids without their words; put their "
             "imdb_word_index.json in the same folder"
         )
-    ids = np.array([predictor.word_ids.get(word, OOV_ID) for word in words], dtype=np.int32)
+    ids = np.array([lookup(word, predictor.word_ids) for word in words], dtype=np.int32)
     x = replace(x, id_of_token=ids, maximum_tokens=predictor.maximum_tokens)
     is_new = _find_new(predictor, source, x)
     if not is_new.any():
@@ -180,14 +186,32 @@ def _find_new(predictor: Predictor, source: str, x: Sequences) -> np.ndarray:
         trained = own.x_train.hashes[own.x_train.positions]
         is_new = ~np.isin(x.hashes[x.positions], trained)
         reason = "was trained on them"
-    else:  # the hashes of two sources can't be compared
-        seen = {hash_tokens(sequence) for sequence in own.x_train}
-        is_new = np.array([hash_tokens(sequence) not in seen for sequence in x])
+    else:
+        trained = [(own_source, own.x_train)]
+        if own.sentences:  # they come last
+            added = own.sentences.x_train
+            own_x = own.x_train[: len(own.x_train) - len(added)]
+            trained = [(own_source, own_x), ("sentences", added)]
+        seen = np.concatenate([_hash(predictor, *reviews).ravel() for reviews in trained])
+        is_new = np.all(np.isin(_hash(predictor, source, x), seen, invert=True), axis=0)
         reason = "was trained on them, or on reviews that look the same to it"
     if not is_new.all():
         left_out = count(int(np.sum(~is_new)), "review")
         print(format_message(f"Data: {left_out} left out because {predictor.folder} {reason}"))
     return is_new
+
+
+def _hash(predictor: Predictor, source: str, x: Sequences) -> np.ndarray:
+    """Return hashes of the word ids of reviews, uint64 ``(encodings, reviews)``.
+
+    Unlike the hashes in `Sequences`, those of two sources are comparable. A review of IMDB has two,
+    because its ids are those of Keras: in a file, its text is normalized.
+    """
+    encodings: list[Iterable[np.ndarray]] = [x]
+    if source in ("imdb", "imdb-package"):
+        encodings.append(map(predictor.encode, read_texts(source, x)))
+    hashes = [list(map(hash_tokens, encoding)) for encoding in encodings]
+    return np.array(hashes, dtype=np.uint64)
 
 
 def _resolve(source: str, title: str) -> str:

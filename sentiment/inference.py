@@ -19,10 +19,11 @@ import numpy as np
 
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.imdb import SOURCE_NAMES
-from sentiment.data.tokenizer import SPECIAL_TOKENS, encode, split_as_spelled
+from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, START_ID, encode, split_as_spelled
 from sentiment.errors import SentimentError
 from sentiment.paths import BUNDLED_MODELS
 from sentiment.runs.folder import MODEL, VOCABULARY
+from sentiment.runs.measurement import DEFAULT_UNSURE
 from sentiment.runs.network import check_shapes
 from sentiment.runs.record import find_finished
 from sentiment.runs.saved_model import load_model
@@ -34,7 +35,7 @@ if keras.backend.backend() == "tensorflow":
 
 BATCH_SIZE = 256
 MAXIMUM_VOCABULARY = 100_000_000  # bytes
-DEFAULT_RUN = BUNDLED_MODELS / "cnn_lstm"  # the best of the networks that come with the project
+DEFAULT_RUN = BUNDLED_MODELS / "naive_bayes_lstm"  # the best one that comes with the project
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Predictor:
         maximum_tokens: number of tokens that are kept of a longer review, the last ones.
         padded_length: the number of tokens to which reviews are pre-padded; None if they are
             post-padded and the network masks the padding.
+        unsure: when a prediction is unsure, as `sentiment.runs.measurement.choose_unsure` says.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Predictor:
     word_ids: dict[str, int]
     maximum_tokens: int
     padded_length: int | None
+    unsure: dict
 
     def encode(self, text: str) -> np.ndarray:
         """Return the word ids of a review as int32, truncated as in training."""
@@ -102,6 +105,26 @@ class Predictor:
                 "LEARNING_RATE if its loss diverges"
             )
         return probabilities
+
+    def interpret(self, sequence: np.ndarray, probability: float) -> tuple[str, str]:
+        """Return the label of a review, and a note on what makes it doubtful, or an empty string.
+
+        Args:
+            sequence: the review, as `encode` returns it.
+            probability: the probability that it is positive.
+        """
+        label = "positive" if probability > 0.5 else "negative"
+        words = sequence[sequence != START_ID]
+        known = np.count_nonzero(words != OOV_ID)
+        if not len(words):
+            return label, "no words"
+        if not known:
+            return label, "unsure: no known word"
+        if 2 * known < len(words):
+            return label, f"unsure: only {known} of {len(words)} words are known"
+        if len(words) < self.unsure["words"]:
+            return label, "unsure: few words"
+        return label, "unsure" if abs(probability - 0.5) < self.unsure["margin"] else ""
 
     def describe(self) -> str:
         """Return the run folder and its validation accuracy, with the data if it isn't IMDB."""
@@ -163,6 +186,7 @@ def load_predictor(name: str | Path = DEFAULT_RUN, layers: Iterable[type] = ()) 
         word_ids={word: i for i, word in enumerate(words)},
         maximum_tokens=maximum_tokens,
         padded_length=padded_length,
+        unsure=metadata.get("unsure", DEFAULT_UNSURE),
     )
 
 

@@ -3,6 +3,7 @@
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
 import dataclasses
+import functools
 import json
 import multiprocessing
 import os
@@ -47,6 +48,7 @@ LONGEST = (
 # What the tests rely on, whatever constants a script has at the moment.
 CONSTANTS = [
     "--data=imdb-package",
+    "--sentence-weight=0",
     "--vocabulary-size=10000",
     "--maximum-tokens=500",
     "--padding=post",
@@ -73,19 +75,27 @@ def cache(tmp_path_factory):
     return folder
 
 
+@functools.cache
+def load_package(*sizes, **options):
+    return load_data("imdb-package", *sizes, **options)
+
+
 @pytest.fixture(scope="session")
 def data():
     """The reviews of the package, with 10,000 word ids and 500 tokens."""
-    return load_data("imdb-package", 10_000, 500)
+    return load_package(10_000, 500)
 
 
 @pytest.fixture
-def loaded_package(data, monkeypatch):
-    """Have an evaluation take the package's reviews as they are loaded already."""
-    monkeypatch.setattr(
-        "sentiment.evaluation.load_data",
-        lambda *given: data if given == ("imdb-package", 10_000, 500) else load_data(*given),
-    )
+def loaded_package(monkeypatch):
+    """Have evaluations load the package's reviews only once."""
+
+    def load(source, *sizes, **options):
+        if source == "imdb-package":
+            return load_package(*sizes, **options)
+        return load_data(source, *sizes, **options)
+
+    monkeypatch.setattr("sentiment.evaluation.load_data", load)
 
 
 @pytest.fixture(scope="session")

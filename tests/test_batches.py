@@ -110,3 +110,17 @@ def test_make_batches_gives_each_set_its_batches(small_data, padding):
     length = small_data.maximum_tokens if padding == "pre" else None
     expected = Batches(small_data.x_train, small_data.y_train, 10, 3, length, initial_epoch=2)
     assert all(map(np.array_equal, sets[0].batches, expected.batches))
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_each_review_keeps_its_sample_weight(devices, monkeypatch):
+    monkeypatch.setattr("sentiment.data.batches.device_count", lambda: devices)
+    own_weights = np.arange(1, len(SEQUENCES) + 1, dtype=np.float32)
+    weighted = Batches(SEQUENCES, LABELS, 4, shuffle_seed=1, sample_weights=own_weights)
+    plain = Batches(SEQUENCES, LABELS, 4, shuffle_seed=1)
+    for index in range(len(weighted)):
+        x, y, weights = weighted[index]
+        assert weights.dtype == np.float32
+        np.testing.assert_array_equal(x, plain[index][0])
+        of_devices = plain[index][2] if devices > 1 else 1
+        np.testing.assert_allclose(weights, own_weights[y.astype(int)] * of_devices)

@@ -13,8 +13,8 @@ import pytest
 
 import evaluate
 from sentiment.errors import SentimentError
-from sentiment.inference import load_predictor
-from tests.conftest import PROJECT, assert_one_line, run_script
+from sentiment.inference import DEFAULT_RUN, load_predictor
+from tests.conftest import assert_one_line, run_script
 from tests.run_folders import assert_is_image
 from tests.test_files import write_csv
 
@@ -203,10 +203,10 @@ def test_a_missing_package_is_one_line_that_names_the_requirements(run_evaluate,
 def test_the_default_is_a_bundled_run_on_its_validation_set(tmp_path):
     done = run_script("evaluate.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    record = json.loads((PROJECT / "models" / "cnn_lstm" / "run.json").read_text())
+    record = json.loads((DEFAULT_RUN / "run.json").read_text())
     (line,) = re.findall(r"^Accuracy +([\d.]+)%", done.stdout, re.M)
     assert float(line) == pytest.approx(100 * record["validation"]["accuracy"], abs=0.1)
-    assert "cnn_lstm" in done.stderr and "Warning" not in done.stderr
+    assert DEFAULT_RUN.name in done.stderr and "Warning" not in done.stderr
     assert_is_image(tmp_path / "evaluation.png")
     mistakes = len(read_mistakes(tmp_path / "mistakes.csv"))
     assert mistakes == pytest.approx(record["data"]["validation"] * (1 - float(line) / 100))

@@ -99,6 +99,7 @@ def test_records(content):
         describe_differences(groups)
         for group in groups:
             assert 0 <= statistics.fmean(group.validation_accuracies) <= 1
+            assert all(0 <= accuracy <= 1 for accuracy in group.sentence_accuracies("test"))
             assert "".join(
                 [group.title, group.network, group.data, *group.differences]
             ).isprintable()

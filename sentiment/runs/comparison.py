@@ -94,6 +94,11 @@ class Group:
             if record.metadata.get("test")
         ]
 
+    def sentence_accuracies(self, split: str) -> list[float]:
+        """The accuracies on one-sentence reviews, ``"validation"`` or ``"test"``."""
+        results = [record.metadata.get("sentences", {}).get(split) for record in self.runs]
+        return [result["accuracy"] for result in results if result]
+
     @property
     def best_epochs(self) -> list[int]:
         return [

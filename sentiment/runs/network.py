@@ -132,6 +132,13 @@ def check_shapes(model: keras.Model, largest_id: int, padded_length: int | None)
         )
 
 
+def copy_network(model: keras.Model, weights: list | None) -> keras.Model:
+    """Return a network with other weights and without the optimizer, whose state is large."""
+    network = type(model).from_config(model.get_config())
+    network.set_weights(weights)
+    return network
+
+
 def describe_network(model: keras.Model) -> list[str]:
     """Return a line per layer, such as ``LSTM(100)``, with arguments that differ from defaults."""
     lines = []

@@ -15,7 +15,7 @@ import numpy as np
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.errors import SentimentError
 from sentiment.paths import check_regular, models_folder
-from sentiment.runs.atomic import hash_file, write_atomically
+from sentiment.runs.atomic import hash_file, write_atomically, write_text
 from sentiment.runs.folder import (
     HASHED_FILES,
     HISTORY,
@@ -157,6 +157,11 @@ def write_history(path: Path, history: list[dict]):
             writer.writerows(history)
 
     write_atomically(path, write)
+
+
+def write_vocabulary(path: Path, words: list[str]):
+    """Write the word of each id, a line each, atomically."""
+    write_text(path, "".join(f"{word}\n" for word in words))
 
 
 def read_versions() -> dict[str, str]:

@@ -30,8 +30,14 @@ from sentiment.runs import state as states
 from sentiment.runs.atomic import write_atomically, write_text
 from sentiment.runs.ema import EmaWeights
 from sentiment.runs.interrupt import InterruptHandler
-from sentiment.runs.network import check_network, describe_network, find_own_layers
-from sentiment.runs.record import write_history
+from sentiment.runs.measurement import measure
+from sentiment.runs.network import (
+    check_network,
+    copy_network,
+    describe_network,
+    find_own_layers,
+)
+from sentiment.runs.record import write_history, write_vocabulary
 from sentiment.runs.reproduction import compare_with, find_differences
 from sentiment.runs.tensorboard import check_tensorboard, write_events
 
@@ -71,6 +77,7 @@ class RunRecorder(keras.callbacks.Callback):
             raise SentimentError(f"a training script needs the constants {', '.join(missing)}")
         self.settings = settings
         self.data = data
+        self.padding = settings.constants.get("PADDING", "post")
         self.state = states.make_state(script, settings, data)
         if differences := find_differences(broadcast(lambda: self.state), self.state):
             raise SentimentError(f"this process differs from the main process: {differences[0]}")
@@ -106,9 +113,8 @@ class RunRecorder(keras.callbacks.Callback):
         return self.state["best"]
 
     def on_train_begin(self, logs=None):
-        padding = self.settings.constants.get("PADDING", "post")
         with without_distribution():
-            warn(*check_network(self.model, self.data, padding))
+            warn(*check_network(self.model, self.data, self.padding))
         self.network = describe_network(self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         self.ema = EmaWeights(self.model)
@@ -198,16 +204,17 @@ class RunRecorder(keras.callbacks.Callback):
             raise SentimentError("fit needs the recorder: callbacks=[recorder]")
         if not is_main_process():
             return self.folder
-        accuracy = "not evaluated"
-        if test:
-            accuracy = f"{test['accuracy']:.2%} on {len(self.data.x_test):,} {self.data.test_name}"
+        accuracy = states.format_test(test, self.data)
         self._draw(f"{self.folder.name}: test accuracy {accuracy}")
         if self.settings.resumed:  # its files may have been changed meanwhile
-            self._write_vocabulary()
+            write_vocabulary(self.folder / folders.VOCABULARY, self.data.vocabulary)
             write_history(self.folder / folders.HISTORY, self.history)
             self._write(folders.MODEL, self._save_model)
+        with without_distribution():
+            network = copy_network(self.model, self.best_weights)
+            measured = measure(network, self.data, self.padding, test is not None)
         record = states.make_record(
-            self.state, self.network, self.model, self.folder, self.device, test
+            self.state, self.network, self.model, self.folder, self.device, test, measured
         )
         write_text(self.folder / folders.RECORD, json.dumps(record, indent=2) + "\n")
         (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)
@@ -216,8 +223,7 @@ class RunRecorder(keras.callbacks.Callback):
         if self.state["like"]:
             now, like = {**self.state, "device": {"device": self.device}}, Path(self.state["like"])
             layers = find_own_layers(self.model)
-            compared = compare_with(like, now, self.history, self.best_weights, layers)
-            print(format_message(compared))
+            print(format_message(compare_with(like, self.folder, now, self.history, layers)))
         show_in_notebook(self.folder / folders.PLOT)
         return self.folder
 
@@ -232,7 +238,7 @@ class RunRecorder(keras.callbacks.Callback):
     def _create_folder(self):
         self.folder = folders.create_run_folder(self.settings.constants["NAME"])
         self._lock()
-        self._write_vocabulary()
+        write_vocabulary(self.folder / folders.VOCABULARY, self.data.vocabulary)
         self._write(folders.CHECKPOINT, self._save_checkpoint)
         return self.folder
 
@@ -285,16 +291,9 @@ class RunRecorder(keras.callbacks.Callback):
         if is_main_process():
             write_atomically(self.folder / name, write)
 
-    def _write_vocabulary(self):
-        vocabulary = "".join(f"{word}\n" for word in self.data.vocabulary)
-        write_text(self.folder / folders.VOCABULARY, vocabulary)
-
     def _save_checkpoint(self, path: Path):
         checkpoints.write_checkpoint(path, self.state, self.model, self.best_weights)
 
     def _save_model(self, path: Path):
-        # A copy has no optimizer, whose state would make the file three times as large.
         with without_distribution():
-            model = type(self.model).from_config(self.model.get_config())
-            model.set_weights(self.best_weights)
-            model.save(path)
+            copy_network(self.model, self.best_weights).save(path)

@@ -54,19 +54,36 @@ class Constants(TypedDict, total=False):
     VOCABULARY_SIZE: Positive
     MAXIMUM_TOKENS: Positive
     PADDING: Literal["post", "pre"]
+    SENTENCE_WEIGHT: Annotated[float, Meta(ge=0, le=1e6)]
 
 
-class Data(TypedDict):
-    source: str
+class Counts(TypedDict):
     training: Count
     validation: Count
     test: Count
+
+
+class Data(Counts):
+    source: str
     test_name: NotRequired[str]
+    sentences: NotRequired[Counts]  # one-sentence reviews, which are not counted above
 
 
 class Result(TypedDict):
     accuracy: Share
     loss: NotRequired[float]
+
+
+class Results(TypedDict):
+    validation: Result
+    test: Result | None  # None: the test set was not evaluated
+
+
+class Unsure(TypedDict):
+    """When a prediction is unsure, as `sentiment.runs.measurement.choose_unsure` returns it."""
+
+    margin: Share
+    words: Count
 
 
 class Record(TypedDict):
@@ -87,6 +104,8 @@ class Record(TypedDict):
     restored_epoch: NotRequired[Positive]
     validation: Result
     test: Result | None  # None: the test set was not evaluated
+    sentences: NotRequired[Results]  # on one-sentence reviews
+    unsure: NotRequired[Unsure]
 
 
 class Row(TypedDict):

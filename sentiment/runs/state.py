@@ -47,10 +47,9 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
         "like": str(settings.like.absolute()) if settings.like else None,
         "data": {
             "source": data.source,
-            "training": len(data.x_train),
-            "validation": len(data.x_validation),
-            "test": len(data.x_test),
+            **_count_reviews(data),
             "test_name": data.test_name,
+            **({"sentences": _count_reviews(data.sentences)} if data.sentences else {}),
         },
         "versions": read_versions(),
         "sha256": hashes,
@@ -60,7 +59,13 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
 
 
 def make_record(
-    state: dict, network: list, model: keras.Model, folder: Path, device: str, test: dict | None
+    state: dict,
+    network: list,
+    model: keras.Model,
+    folder: Path,
+    device: str,
+    test: dict | None,
+    measured: dict,
 ) -> dict:
     """Return what ``run.json`` holds of a training that has ended.
 
@@ -71,6 +76,7 @@ def make_record(
         folder: the run folder.
         device: the name of the device.
         test: accuracy and loss on the test set, if it was evaluated.
+        measured: what `sentiment.runs.measurement.measure` returned.
     """
     history, best = state["history"], state["best"]
     seconds = sum(row["seconds"] for row in history) / len(history)
@@ -87,6 +93,17 @@ def make_record(
         "restored_epoch": best["epoch"],
         "validation": {"accuracy": best["val_accuracy"], "loss": best["val_loss"]},
         "test": test and keep_numbers(test),
+        **measured,
+    }
+
+
+def _count_reviews(data: Dataset) -> dict[str, int]:
+    """Return the number of reviews of each set, without the sentences that were added to it."""
+    added = len(data.sentences.x_train) if data.sentences else 0
+    return {
+        "training": len(data.x_train) - added,
+        "validation": len(data.x_validation),
+        "test": len(data.x_test),
     }
 
 
@@ -96,11 +113,12 @@ def keep_numbers(metrics: dict) -> dict[str, float]:
 
 
 def format_data(data: dict) -> str:
-    """Return the line of the numbers of reviews in a state."""
-    return strip_control_characters(
-        f"Reviews: {data['training']:,} for training, {data['validation']:,} for validation, "
-        f"{data['test']:,} for testing, from {data['source']}"
-    )
+    """Return the numbers of reviews in a state, a line for each kind."""
+    line = "{training:,} for training, {validation:,} for validation, {test:,} for testing"
+    text = f"Reviews: {line.format(**data)}, from {strip_control_characters(data['source'])}"
+    if sentences := data.get("sentences"):
+        text += f"\nOne-sentence reviews: {line.format(**sentences)}"
+    return text
 
 
 def format_command(script: str, *arguments: str) -> str:
@@ -119,14 +137,31 @@ def format_epoch(row: dict, epochs: int) -> str:
     )
 
 
+def format_test(test: dict | None, data: Dataset) -> str:
+    """Return the test accuracy in words."""
+    if not test:
+        return "not evaluated"
+    return f"{test['accuracy']:.2%} on {len(data.x_test):,} {data.test_name}"
+
+
 def format_summary(record: dict, test_accuracy: str, folder: Path) -> str:
     """Return the lines that are printed at the end of a training."""
     epochs = f"{record['epochs']}"
     if record["epochs"] < record["constants"]["EPOCHS"]:
         patience = record["constants"].get("PATIENCE")
         epochs += f" (stopped early, PATIENCE is {patience})" if patience else " (stopped early)"
+    sentences = ""
+    if "sentences" in record:
+        split, counts = "validation", record["data"]["sentences"]
+        if record["sentences"]["test"]:
+            split = "test"
+        accuracy = record["sentences"][split]["accuracy"]
+        kind = "" if split == "test" else f" for {split}"
+        sentences = (
+            f"\nSentence accuracy  {accuracy:.2%} on {counts[split]:,} one-sentence reviews{kind}"
+        )
     return (
-        f"\nTest accuracy      {test_accuracy}"
+        f"\nTest accuracy      {test_accuracy}{sentences}"
         f"\nBest epoch         {record['best_epoch']} of {epochs}"
         f"\nSaved weights      epoch {record['restored_epoch']}, validation accuracy "
         f"{record['validation']['accuracy']:.2%}"

@@ -1,0 +1,81 @@
+"""What a finished run is measured on, besides the accuracy and the loss of each epoch."""
+
+import keras
+import numpy as np
+
+from sentiment.data.batches import predict_in_batches
+from sentiment.data.dataset import Dataset
+
+BATCH_SIZE = 256
+REVIEWS_NEEDED = 100  # to choose a threshold; with fewer, it is the one of `DEFAULT_UNSURE`
+UNSURE_ACCURACY = 2 / 3  # an unsure prediction is right at most two times in three
+UNSURE_SHARE = 0.28  # of the validation reviews may be unsure
+SMALLEST_LOSS_PROBABILITY = 1e-7  # as in Keras' binary cross-entropy
+DEFAULT_UNSURE = {"margin": 0.1, "words": 5}
+
+
+def measure(model: keras.Model, data: Dataset, padding: str, with_test: bool) -> dict:
+    """Measure a network on the one-sentence reviews, and choose when a prediction is unsure.
+
+    Args:
+        model: the trained network.
+        data: what it was trained on.
+        padding: how the reviews are padded, ``"post"`` or ``"pre"``.
+        with_test: whether to evaluate the test set, too.
+
+    Returns:
+        ``unsure``, what `choose_unsure` returns, chosen on the one-sentence reviews of the
+        validation set if there are any, otherwise on all reviews of it; and ``sentences``, if there
+        are any: accuracy and loss on each set of them.
+    """
+
+    padded_length = data.maximum_tokens if padding == "pre" else None
+
+    def predict(sequences):
+        predict_on_batch = model.predict_on_batch
+        return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, padded_length)[:, 0]
+
+    chosen_on = data.sentences or data
+    probabilities, labels = predict(chosen_on.x_validation), chosen_on.y_validation
+    results: dict = {"unsure": choose_unsure(probabilities, labels, chosen_on.x_validation.lengths)}
+    if data.sentences:
+        results["sentences"] = {"validation": _evaluate(probabilities, labels), "test": None}
+        if with_test:
+            probabilities, labels = predict(data.sentences.x_test), data.sentences.y_test
+            results["sentences"]["test"] = _evaluate(probabilities, labels)
+    return results
+
+
+def choose_unsure(probabilities: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> dict:
+    """Choose when a prediction is unsure.
+
+    Args:
+        probabilities: the predicted ones of the validation reviews, shape ``(reviews,)``.
+        labels: 0 or 1 per review.
+        lengths: their numbers of tokens, the start token included.
+
+    Returns:
+        ``margin``: a probability closer than that to 0.5 is unsure. It is the largest margin with
+        which the unsure predictions are right at most two times in three, and at most 28 percent of
+        predictions are unsure. And ``words``: the prediction for a review of fewer words, shorter
+        than all validation reviews, is unsure, too.
+    """
+    if len(labels) < REVIEWS_NEEDED:
+        return DEFAULT_UNSURE
+    # An edited network may have no sigmoid.
+    margins = np.abs(np.clip(probabilities, 0, 1) - 0.5)
+    order = np.argsort(margins, kind="stable")
+    is_right = ((probabilities > 0.5) == (labels == 1))[order]
+    accuracies = np.cumsum(is_right) / np.arange(1, len(order) + 1)
+    most = int(UNSURE_SHARE * len(order))
+    unsure = np.flatnonzero(accuracies[:most] <= UNSURE_ACCURACY)
+    margin = margins[order[unsure[-1] + 1]] if len(unsure) else 0.0
+    return {"margin": round(float(margin), 4), "words": int(lengths.min()) - 1}
+
+
+def _evaluate(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return accuracy and loss, the mean binary cross-entropy."""
+    probability_of_label = np.where(labels == 1, probabilities, 1 - probabilities)
+    loss = -np.mean(np.log(np.maximum(probability_of_label, SMALLEST_LOSS_PROBABILITY)))
+    accuracy = np.mean((probabilities > 0.5) == (labels == 1))
+    return {"accuracy": float(accuracy), "loss": float(loss)}
