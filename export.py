@@ -33,7 +33,8 @@ from sentiment.runs.allowed_layers import LAYERS_HELP, import_layers
 CHECKED_REVIEWS = 1_000
 TOLERANCE = 1e-4
 FILES = {"savedmodel": "savedmodel", "onnx": "model.onnx", "litert": "model.tflite"}
-# What `sentiment.data.tokenizer.normalize` does, in RE2, TensorFlow's regular expressions.
+# What `sentiment.data.tokenizer.normalize` does, except NFC, in RE2, TensorFlow's regular
+# expressions.
 ASCII = r"[\x00-\x0c\x0e-\x7f]*"  # without "\r"; only other text needs the next replacements
 NORMALIZATION = (
     (r"[\x{2018}\x{2019}\x{2bc}\x{b4}\x{92}]", "'"),  # typographic apostrophes

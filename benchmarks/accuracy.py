@@ -19,6 +19,7 @@ import numpy as np
 
 from sentiment.cli import ArgumentParser, run
 from sentiment.data import load_data
+from sentiment.errors import SentimentError
 
 SCRIPTS = ("train_lstm.py", "train_cnn_lstm.py", "train_naive_bayes_lstm.py")
 FOLDS = 3
@@ -29,6 +30,8 @@ SHUFFLE_SEED = 0
 def load_fold(fold, *arguments):
     """Return the data as `load_data` does, but with a fold of the training reviews as test set."""
     data = load_data(*arguments)
+    if data.sentences:
+        raise SentimentError("the folds are of reviews only; set SENTENCE_WEIGHT to 0")
     order = np.random.default_rng(SHUFFLE_SEED).permutation(len(data.x_train))
     test = order[fold * LEFT_OUT_REVIEWS : (fold + 1) * LEFT_OUT_REVIEWS]
     train = np.setdiff1d(order, test)

@@ -290,7 +290,7 @@ def _find_problem(name: str, value) -> str | None:
     elif name in POSITIVE_NUMBERS:
         is_valid, expected = is_number and 0 < value <= LARGEST, "a number greater than 0"
     elif name == "SENTENCE_WEIGHT":
-        is_valid, expected = is_number and 0 <= value <= 1e6, "a number from 0 to 1,000,000"
+        is_valid, expected = is_number and 0 <= value <= 10, "a number from 0 to 10"
     elif name in FRACTIONS:
         is_valid = is_number and 0 <= value < 1
         expected = "a number of at least 0 and less than 1"

@@ -174,7 +174,12 @@ def _find_new(predictor: Predictor, source: str, x: Sequences) -> np.ndarray:
         with contextlib.redirect_stdout(io.StringIO()):
             own_source, own = _load_own(predictor)
     except SentimentError as error:
-        if source in SOURCE_NAMES and predictor.data in SOURCE_NAMES.values():
+        _, metadata = find_finished(predictor.folder.absolute())
+        names = {predictor.data}
+        if "sentences" in metadata["data"]:
+            names.add(SOURCE_NAMES["sentences"])
+        imdb = {SOURCE_NAMES["imdb"], SOURCE_NAMES["imdb-package"]}
+        if names & (imdb if source in ("imdb", "imdb-package") else {SOURCE_NAMES.get(source)}):
             raise SentimentError(
                 f"{predictor.folder} was trained on some of these reviews, and its own reviews "
                 "can't be loaded to leave them out; evaluate it on others"

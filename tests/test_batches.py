@@ -124,3 +124,5 @@ def test_each_review_keeps_its_sample_weight(devices, monkeypatch):
         np.testing.assert_array_equal(x, plain[index][0])
         of_devices = plain[index][2] if devices > 1 else 1
         np.testing.assert_allclose(weights, own_weights[y.astype(int)] * of_devices)
+    with pytest.raises(ValueError, match="weights"):
+        Batches(SEQUENCES, LABELS, 4, sample_weights=own_weights[1:])

@@ -166,6 +166,13 @@ def test_a_number_of_terms_out_of_bounds_is_one_line(terms):
     assert_one_line(raised.value)
 
 
+@pytest.mark.parametrize("scope", [-1, 101, 10**9])
+def test_a_negation_scope_out_of_bounds_is_one_line(scope):
+    with pytest.raises(ValueError, match=f"0 to 100, not {scope}") as raised:
+        NaiveBayes(10, scope)
+    assert_one_line(raised.value)
+
+
 def test_a_file_has_only_the_terms_and_a_loaded_layer_predicts_the_same(tmp_path):
     reviews, labels = make_reviews()
     model = make_trained_model(200_000, reviews, labels)
@@ -217,11 +224,14 @@ def fill(store, pairs, log_odds):
         (lambda store: fill(store, [0, 0], 1), "ids"),
         (lambda store: fill(store, [0, 4, 0, 4], 2), "slot"),
         (lambda store: fill(store, [[0, 4 + i] for i in range(601)], 601), "slot"),
+        (lambda store: store.update(negations=store["negations"][1:]), "negating"),
+        (lambda store: store.update(negations=store["negations"].astype("f")), "negating"),
+        (lambda store: store.update(negations=np.zeros_like(store["negations"])), "negating"),
     ],
 )
 def test_damaged_arrays_are_one_line(spoil, expected):
     reviews, labels = make_reviews()
-    layer = make_layer(300, reviews, labels)
+    layer = make_layer(300, reviews, labels, (5, 9))
     store = {}
     layer.save_own_variables(store)
     layer.load_own_variables(store)

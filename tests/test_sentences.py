@@ -38,7 +38,7 @@ def test_sentences_have_fixed_sets_that_share_none(with_sentences):
     for subset in SUBSETS:
         texts, labels = find_texts(sentences, subset)
         np.testing.assert_array_equal(getattr(sentences, f"y_{subset}"), labels)
-        sets.append({" ".join(tokenize(text)) for text in texts})
+        sets.append({" ".join(tokenize(normalize(text))) for text in texts})
     train, validation, test = sets
     assert not (train & validation or train & test or validation & test)
     assert sentences.y_validation.mean() == sentences.y_test.mean() == 0.5
@@ -91,6 +91,14 @@ def test_sentences_are_added_to_a_users_own_reviews(tmp_path):
     for sequence, text in zip(data.sentences.x_test, found, strict=True):
         assert sequence.tolist() == encode(text, word_ids)[-40:].tolist()
     assert any(OOV_ID in sequence for sequence in data.sentences.x_test)
+
+
+def test_data_that_has_all_sentences_is_one_line(tmp_path):
+    path = tmp_path / "own.csv"
+    write_csv(path, *read_package("rotten_tomatoes"))
+    with pytest.raises(SentimentError, match="SENTENCE_WEIGHT to 0") as error:
+        load_data(str(path), 500, 40, sentence_weight=1.0)
+    assert_one_line(error.value)
 
 
 def test_sentences_need_the_words_of_the_data(tmp_path):

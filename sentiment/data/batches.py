@@ -59,6 +59,8 @@ class Batches(keras.utils.PyDataset):
         self.sequences = sequences
         self.labels = None if labels is None else np.asarray(labels, dtype=np.float32)
         self.lengths = self.sequences.lengths
+        if sample_weights is not None and len(sample_weights) != len(sequences):
+            raise ValueError(f"{len(sample_weights)} sample weights for {len(sequences)} reviews")
         self.sample_weights = sample_weights
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed

@@ -179,6 +179,8 @@ def _add_sentences(data: Dataset, words: list[str], weight: float) -> Dataset:
     )
     own = data.x_train.hashes  # of all reviews, also those for validation and testing
     parts = [part[~np.isin(hashes[part], own)] for part in parts]
+    if not all(map(len, parts)):
+        raise SentimentError("the data already has these sentences; set SENTENCE_WEIGHT to 0")
     x_validation, x_test, x_train = (sequences.take(part) for part in parts)
     y_validation, y_test, y_train = (reviews.labels[part] for part in parts)
     sentences = replace(

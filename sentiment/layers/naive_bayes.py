@@ -12,7 +12,8 @@ FOLDS = 5  # of the training reviews, for out-of-fold counts
 SLOTS_PER_TERM = 2  # size of the hash table per term; with fewer, more terms collide
 MAXIMUM_TERMS = 1_000_000  # their table takes 64 MB
 NEGATIONS = 50  # negating words that are known, the most frequent ones
-NEGATED_ID, NO_ID = 3, -1  # ids that no word has
+MAXIMUM_SCOPE = 100  # words
+NEGATED_ID, NO_ID = 3, -1  # the unused id, and one that no word has
 FIRST = 2**32  # a pair of ids as one number: the first id times this, plus the second one
 MULTIPLIERS = (40_009, -1_640_531_535)  # a prime, and Knuth's multiplicative hash for 32 bits
 
@@ -44,15 +45,17 @@ class NaiveBayes(keras.layers.Layer):
 
     Args:
         terms: number of words and bigrams, the most frequent ones; 1 to 1 million.
-        negation_scope: number of words after a negating word that are terms of their own.
+        negation_scope: number of words after a negating word that are terms of their own, 0 to 100.
 
     Raises:
-        ValueError: for another number of terms.
+        ValueError: for another number of terms or words.
     """
 
     def __init__(self, terms, negation_scope=0, **options):
         if not 1 <= terms <= MAXIMUM_TERMS:
             raise ValueError(f"NaiveBayes takes 1 to {MAXIMUM_TERMS:,} terms, not {terms}")
+        if not 0 <= negation_scope <= MAXIMUM_SCOPE:
+            raise ValueError(f"negation_scope must be 0 to {MAXIMUM_SCOPE}, not {negation_scope}")
         super().__init__(**options)
         self.terms = terms
         self.negation_scope = negation_scope
@@ -66,6 +69,7 @@ class NaiveBayes(keras.layers.Layer):
         self.log_odds = self.add_weight((self.slots, FOLDS), name="log_odds", **fixed)
         self.factors = self.add_weight((self.slots, 1), initializer="ones", name="factors")
         if self.negation_scope:
+            fixed["initializer"] = keras.initializers.Constant(NO_ID)
             self.negations = self.add_weight((NEGATIONS,), dtype="int32", name="negations", **fixed)
 
     def call(self, word_ids, training=False):
@@ -106,7 +110,8 @@ class NaiveBayes(keras.layers.Layer):
         """
         negations = np.array(negations[:NEGATIONS], dtype=np.int32)
         if self.negation_scope:
-            self.negations.assign(np.append(negations, [NO_ID] * (NEGATIONS - len(negations))))
+            missing = NEGATIONS - len(negations)
+            self.negations.assign(np.pad(negations, (0, missing), constant_values=NO_ID))
         sequences, labels = (subsample(those, REVIEWS) for those in (sequences, labels))
         folds = [sequence.sum(dtype=np.int32) % FOLDS for sequence in sequences]
         groups = np.asarray(labels, dtype=np.int64) * FOLDS + folds
@@ -169,7 +174,11 @@ class NaiveBayes(keras.layers.Layer):
         self.pairs.assign(_fill(self.pairs.shape, slots, pairs))
         self.log_odds.assign(_fill(self.log_odds.shape, slots, log_odds[:, np.newaxis]))
         if self.negation_scope:
-            self.negations.assign(store["negations"])
+            negations = store["negations"]
+            is_int32 = (negations.shape, negations.dtype) == ((NEGATIONS,), np.int32)
+            if not is_int32 or ((negations != NO_ID) & (negations < len(SPECIAL_TOKENS))).any():
+                raise ValueError("its negating words are damaged; train it again")
+            self.negations.assign(negations)
         self.factors.assign(np.ones(self.factors.shape))
 
     def get_config(self):

@@ -1,17 +1,19 @@
 """What a finished run is measured on, besides the accuracy and the loss of each epoch."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.dataset import Dataset
 
-BATCH_SIZE = 256
+BATCH_SIZE = 64
 REVIEWS_NEEDED = 100  # to choose a threshold; with fewer, it is the one of `DEFAULT_UNSURE`
 UNSURE_ACCURACY = 2 / 3  # an unsure prediction is right at most two times in three
 UNSURE_SHARE = 0.28  # of the validation reviews may be unsure
-SMALLEST_LOSS_PROBABILITY = 1e-7  # as in Keras' binary cross-entropy
-DEFAULT_UNSURE = {"margin": 0.1, "words": 5}
+EPSILON = 1e-7  # as in Keras' binary cross-entropy
+DEFAULT_UNSURE: dict[str, Any] = {"margin": 0.1, "words": 5}
 
 
 def measure(model: keras.Model, data: Dataset, padding: str, with_test: bool) -> dict:
@@ -57,8 +59,8 @@ def choose_unsure(probabilities: np.ndarray, labels: np.ndarray, lengths: np.nda
     Returns:
         ``margin``: a probability closer than that to 0.5 is unsure. It is the largest margin with
         which the unsure predictions are right at most two times in three, and at most 28 percent of
-        predictions are unsure. And ``words``: the prediction for a review of fewer words, shorter
-        than all validation reviews, is unsure, too.
+        predictions are unsure. And ``words``: the prediction for a review of fewer words is unsure,
+        too; at most 5, or the length of the shortest validation review.
     """
     if len(labels) < REVIEWS_NEEDED:
         return DEFAULT_UNSURE
@@ -70,12 +72,13 @@ def choose_unsure(probabilities: np.ndarray, labels: np.ndarray, lengths: np.nda
     most = int(UNSURE_SHARE * len(order))
     unsure = np.flatnonzero(accuracies[:most] <= UNSURE_ACCURACY)
     margin = margins[order[unsure[-1] + 1]] if len(unsure) else 0.0
-    return {"margin": round(float(margin), 4), "words": int(lengths.min()) - 1}
+    words = min(int(lengths.min()) - 1, DEFAULT_UNSURE["words"])
+    return {"margin": round(float(margin), 4), "words": words}
 
 
 def _evaluate(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return accuracy and loss, the mean binary cross-entropy."""
     probability_of_label = np.where(labels == 1, probabilities, 1 - probabilities)
-    loss = -np.mean(np.log(np.maximum(probability_of_label, SMALLEST_LOSS_PROBABILITY)))
+    loss = -np.mean(np.log(np.clip(probability_of_label, EPSILON, 1 - EPSILON)))
     accuracy = np.mean((probabilities > 0.5) == (labels == 1))
     return {"accuracy": float(accuracy), "loss": float(loss)}

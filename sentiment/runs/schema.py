@@ -54,7 +54,7 @@ class Constants(TypedDict, total=False):
     VOCABULARY_SIZE: Positive
     MAXIMUM_TOKENS: Positive
     PADDING: Literal["post", "pre"]
-    SENTENCE_WEIGHT: Annotated[float, Meta(ge=0, le=1e6)]
+    SENTENCE_WEIGHT: Annotated[float, Meta(ge=0, le=10)]
 
 
 class Counts(TypedDict):
