@@ -12,7 +12,7 @@ from sentiment.data.dataset import load_data
 from sentiment.data.files import read_files
 from sentiment.data.imdb import read_package
 from sentiment.data.tables import MAXIMUM_CHARACTERS
-from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, START_ID, normalize, tokenize
+from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, START_ID, lookup, normalize, tokenize
 from sentiment.errors import SentimentError
 from tests.conftest import CONSTANTS, assert_one_line, run_script
 
@@ -80,7 +80,7 @@ def test_the_vocabulary_comes_from_the_training_set_alone(reviews, tmp_path):
         assert all((sequence == OOV_ID).any() == has_oov for sequence in x)
         assert all(sequence[0] == START_ID and sequence.dtype == np.int32 for sequence in x)
     words = [tokenize(normalize(text)) for text in texts]
-    encoded = {(START_ID, *(ids.get(word, OOV_ID) for word in review)) for review in words}
+    encoded = {(START_ID, *(lookup(word, ids) for word in review)) for review in words}
     assert {tuple(sequence) for sequence in [*data.x_train, *data.x_test]} <= encoded
     counts = np.bincount(np.concatenate(data.x_train))[len(SPECIAL_TOKENS) :]
     assert (np.diff(counts) <= 0).all() and counts.min() > 0

@@ -164,7 +164,7 @@ def test_any_text_gets_a_prediction(tmp_path, run_predict):
         "\N{HORIZONTAL ELLIPSIS}\N{ZERO WIDTH SPACE}".encode(): "no words",
         "\N{SLIGHTLY SMILING FACE} \N{SLIGHTLY SMILING FACE}".encode(): "no known word",
         "Ein wunderbarer Streifen voller Überraschungen".encode(): "known",
-        b"not bad at all": "few words",
+        b"not bad at all": "",
         b"<br /><br />great<br />great": "",
         b"great " * 100_000: "",
         b"a great film \xff\xfe indeed": "",

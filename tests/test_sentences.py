@@ -149,7 +149,7 @@ def test_unsure_predictions_are_the_ones_that_are_often_wrong():
     assert unsure["words"] == 3  # with the start token, the shortest review has 4 ids
     is_unsure = np.abs(probabilities - 0.5) < unsure["margin"]
     is_right = (probabilities > 0.5) == (labels == 1)
-    assert is_right[is_unsure].mean() == pytest.approx(2 / 3, abs=0.01) or is_unsure.mean() > 0.29
+    assert is_right[is_unsure].mean() == pytest.approx(2 / 3, abs=0.01) or is_unsure.mean() > 0.27
     assert is_unsure.mean() <= 0.3
     perfect = choose_unsure(labels, labels, lengths)
     assert perfect["margin"] == 0
