@@ -120,10 +120,10 @@ class Predictor:
             return label, "no words"
         if not known:
             return label, "unsure: no known word"
-        if 2 * known < len(words):
-            return label, f"unsure: only {known} of {len(words)} words are known"
         if len(words) < self.unsure["words"]:
             return label, "unsure: few words"
+        if known < self.unsure["words"] or 2 * known < len(words):
+            return label, f"unsure: only {known} of {len(words)} words are known"
         return label, "unsure" if abs(probability - 0.5) < self.unsure["margin"] else ""
 
     def describe(self) -> str:

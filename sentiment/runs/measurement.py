@@ -30,7 +30,6 @@ def measure(model: keras.Model, data: Dataset, padding: str, with_test: bool) ->
         validation set if there are any, otherwise on all reviews of it; and ``sentences``, if there
         are any: accuracy and loss on each set of them.
     """
-
     padded_length = data.maximum_tokens if padding == "pre" else None
 
     def predict(sequences):
