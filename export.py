@@ -24,7 +24,7 @@ import numpy as np
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import strip_control_characters
 from sentiment.data.batches import predict_in_batches
-from sentiment.data.imdb import PACKAGE_REVIEWS, read_package
+from sentiment.data.imdb import read_package
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SEPARATORS, START_ID
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, Predictor, load_predictor
@@ -75,7 +75,8 @@ def main():
     output = arguments.output or predictor.folder / FILES[arguments.format]
     parent = find_parent(output)
 
-    texts = read_package()[0][:: PACKAGE_REVIEWS["imdb"] // CHECKED_REVIEWS]
+    texts, _ = read_package()
+    texts = texts[:: len(texts) // CHECKED_REVIEWS]
     expected = predictor.predict(texts)
     export = {"savedmodel": export_savedmodel, "onnx": export_onnx, "litert": export_litert}
     try:

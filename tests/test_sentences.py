@@ -25,7 +25,7 @@ def with_sentences():
 
 
 def find_texts(sentences, subset):
-    texts, labels = read_package("rotten_tomatoes")
+    texts, labels = read_package("sentences")
     positions = getattr(sentences, f"x_{subset}").positions
     # In data with sentences the training set begins with the other reviews.
     return [texts[i] for i in positions], labels[positions]
@@ -74,7 +74,7 @@ def test_sentences_are_encoded_as_predictions_are(with_sentences):
 
 
 def test_sentences_are_added_to_a_users_own_reviews(tmp_path):
-    texts, labels = read_package("rotten_tomatoes")
+    texts, labels = read_package("sentences")
     # Some of these sentences are the user's own, too.
     path, own_texts = tmp_path / "own.csv", [*texts[:150], *texts[-150:]]
     write_csv(path, own_texts, [*labels[:150], *labels[-150:]])
@@ -95,7 +95,7 @@ def test_sentences_are_added_to_a_users_own_reviews(tmp_path):
 
 def test_data_that_has_all_sentences_is_one_line(tmp_path):
     path = tmp_path / "own.csv"
-    write_csv(path, *read_package("rotten_tomatoes"))
+    write_csv(path, *read_package("sentences"))
     with pytest.raises(SentimentError, match="SENTENCE_WEIGHT to 0") as error:
         load_data(str(path), 500, 40, sentence_weight=1.0)
     assert_one_line(error.value)

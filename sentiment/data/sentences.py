@@ -19,7 +19,7 @@ def read_sentences() -> LabeledReviews:
     Raises:
         SentimentError: if they can't be read.
     """
-    texts, labels = read_package("rotten_tomatoes")
+    texts, labels = read_package("sentences")
     as_published, _ = encode_corpus(texts)
     encoded, words = encode_corpus([normalize(text) for text in texts])
     return LabeledReviews(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sentiment.data.files import list_texts, read_files
-from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
+from sentiment.data.imdb import IN_PACKAGE, SOURCE_NAMES, read_keras_imdb, read_package
 from sentiment.data.sequences import LabeledReviews, Sequences
 from sentiment.data.tokenizer import normalize, tokenize
 from sentiment.errors import SentimentError
@@ -23,8 +23,8 @@ def read_texts(source: str, sequences: Sequences) -> list[str]:
         SentimentError: if they can't be read any more, or have changed.
     """
     positions = sequences.positions
-    if source in ("imdb-package", "sentences"):
-        texts, _ = read_package("imdb" if source == "imdb-package" else "rotten_tomatoes")
+    if source in IN_PACKAGE:
+        texts, _ = read_package(source)
         return [texts[position] for position in positions]
     if source in SOURCE_NAMES:
         try:
