@@ -235,7 +235,8 @@ def build_mistakes(gradio: Any, tab: Any, networks: Networks, reading: list) -> 
             return
         text = (
             f"{len(found):,} reviews of the validation set are misclassified by "
-            f"{escape(network.predictor.describe())}. Choose one to see it in <i>Read</i>."
+            f"{escape(network.predictor.describe())}. Choose one to see it in <i>Read</i>, where "
+            "its probability may differ a little, because typed text is normalized."
         )
         rows = gradio.Dataframe(mistakes.make_table(found, order), visible=True)
         yield f"<p>{text}</p>", rows, (name, found)

@@ -11,7 +11,7 @@ import pytest
 
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, load_predictor
-from tests.conftest import CONSTANTS, PROJECT, assert_one_line, run_script
+from tests.conftest import CONSTANTS, PROJECT, assert_one_line, load_package, run_script
 from tests.test_files import write_csv
 
 BUNDLED = PROJECT / "models"
@@ -36,10 +36,12 @@ def make_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lstm", "cnn_lstm"])
-def test_bundled_models_have_their_recorded_accuracy(name, data):
+@pytest.mark.parametrize("name", ["lstm", "cnn_lstm", "naive_bayes_lstm"])
+def test_bundled_models_have_their_recorded_accuracy(name):
     predictor = load_predictor(str(BUNDLED / name))
     record = json.loads((BUNDLED / name / "run.json").read_text())
+    constants = record["constants"]
+    data = load_package(constants["VOCABULARY_SIZE"], constants["MAXIMUM_TOKENS"])
     is_positive = predictor.predict_sequences(data.x_test) > 0.5
     accuracy = np.mean(is_positive == (data.y_test == 1))
     assert accuracy == pytest.approx(record["test"]["accuracy"], abs=5e-4)

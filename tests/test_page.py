@@ -35,7 +35,7 @@ from tests.run_folders import DATA, write_run
 
 pytestmark = pytest.mark.extended
 
-BUNDLED = ("cnn_lstm", "lstm")
+BUNDLED = ("naive_bayes_lstm", "cnn_lstm", "lstm")
 load_once = functools.cache(load_predictor)
 HTML_REVIEW = "Bad & dull <script>alert(1)</script> {{7*7}} ${1+1} <b>bold</b> \"quoted\" 'so'."
 REVIEWS = [

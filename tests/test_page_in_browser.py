@@ -19,7 +19,7 @@ import pytest
 
 import page
 from sentiment.errors import SentimentError
-from sentiment.inference import load_predictor
+from sentiment.inference import DEFAULT_RUN, load_predictor
 from sentiment.page.examples import EXAMPLES
 from sentiment.page.server import find_port, import_gradio, launch
 from tests.conftest import PROJECT
@@ -193,7 +193,7 @@ def test_what_is_typed_is_read_by_two_networks(visit):
     review = "Not a bad film, but a slow one."
     tab.get_by_label("Review", exact=True).fill("")
     tab.get_by_label("Review", exact=True).press_sequentially(review, delay=10)
-    shown = wait_for_prediction(tab, "cnn_lstm", review)
+    shown = wait_for_prediction(tab, DEFAULT_RUN.name, review)
     words = review.replace(",", "").replace(".", "").split()
     assert [word.split("\n")[0] for word in shown.locator(".words > span").all_inner_texts()] == (
         words
@@ -202,9 +202,9 @@ def test_what_is_typed_is_read_by_two_networks(visit):
     assert "points" in shown.locator(".words > span").first.get_attribute("title")
     choose(tab, "Second network", "lstm")
     wait_for_prediction(tab, "lstm", review)
-    assert tab.locator("h3:visible").all_inner_texts() == ["cnn_lstm", "lstm"]
+    assert tab.locator("h3:visible").all_inner_texts() == [DEFAULT_RUN.name, "lstm"]
     tab.get_by_role("button", name="long").click()
-    for name in ("lstm", "cnn_lstm"):
+    for name in ("lstm", DEFAULT_RUN.name):
         wait_for_prediction(tab, name, EXAMPLES["long"])
     choose(tab, "Second network", page.NONE)
     tab.locator("h3", has_text=re.compile("^lstm$")).wait_for(state="hidden")
@@ -219,8 +219,8 @@ def test_any_text_is_shown_as_text(visit):
         "<script>alert(1)</script> <img src=x onerror=alert(1)> {{7*7}} ${7*7} &lt;b&gt;",
     ):
         type_review(tab, review)
-        shown = wait_for_prediction(tab, "cnn_lstm", review)
-        words = load("cnn_lstm").explain(review)[0]
+        shown = wait_for_prediction(tab, DEFAULT_RUN.name, review)
+        words = load(DEFAULT_RUN.name).explain(review)[0]
         # Words that are not in the vocabulary have the same probability as the ones before them.
         shown.locator(".words > span", has_text=words[-1]).first.wait_for()
         assert shown.locator("img, script").count() == 0
@@ -237,7 +237,7 @@ def test_a_long_review_is_read_while_it_is_typed(visit):
     review = "One two three four five. " * 2_000
     type_review(tab, review)
     tab.get_by_label("Review", exact=True).press_sequentially("wonderful great superb", delay=20)
-    shown = wait_for_prediction(tab, "cnn_lstm", f"{review}wonderful great superb")
+    shown = wait_for_prediction(tab, DEFAULT_RUN.name, f"{review}wonderful great superb")
     assert shown.locator(".words > span").count() == 500
 
 
@@ -279,14 +279,18 @@ def test_a_mistake_is_opened(visit):
     tab.get_by_text("misclassified").wait_for(timeout=120_000)
     tab.get_by_label("shortest first").check()
     tab.wait_for_function(f"({VISIBLE_WORDS}).every((n, i, all) => !i || all[i - 1] <= n)")
-    row = [tab.locator(f"[data-row='0'][data-col='{column}']:visible") for column in range(5)]
+    texts = tab.locator("[data-col='4'][data-row]:visible").all_inner_texts()
+    number = next(i for i, text in enumerate(texts) if text.rstrip("…").isascii())
+    row = [
+        tab.locator(f"[data-row='{number}'][data-col='{column}']:visible") for column in range(5)
+    ]
     cells = [cell.inner_text() for cell in row]
     row[3].click()
     tab.get_by_text("A review of the validation set").wait_for()
     label, probability, text = cells[1], cells[2], cells[4].rstrip("…")
     review = tab.get_by_label("Review", exact=True).input_value()
     assert " ".join(review.split()).startswith(text.strip())
-    shown = wait_for_prediction(tab, "cnn_lstm", review)
+    shown = wait_for_prediction(tab, DEFAULT_RUN.name, review)
     assert shown.get_by_text(probability, exact=True).is_visible()
     assert shown.locator(".verdict b").first.inner_text() != label
     type_review(tab, "Something else.")
@@ -328,12 +332,12 @@ def test_a_deleted_run_is_not_chosen_any_more(visit, models):
     tab.locator(f"{MESSAGE}:visible", has_text=name).wait_for()
     tab.get_by_role("button", name="Refresh runs").click()
     tab.get_by_text("misclassified").wait_for(timeout=120_000)
-    assert tab.get_by_label("Run", exact=True).input_value() == "cnn_lstm"
+    assert tab.get_by_label("Run", exact=True).input_value() == DEFAULT_RUN.name
     open_tab(tab, "Read")
-    wait_for_prediction(tab, "cnn_lstm", "A good film.")
+    wait_for_prediction(tab, DEFAULT_RUN.name, "A good film.")
     type_review(tab, "A better film.")
-    wait_for_prediction(tab, "cnn_lstm", "A better film.")
-    assert tab.get_by_label("Network", exact=True).input_value() == "cnn_lstm"
+    wait_for_prediction(tab, DEFAULT_RUN.name, "A better film.")
+    assert tab.get_by_label("Network", exact=True).input_value() == DEFAULT_RUN.name
     assert tab.get_by_label("Second network", exact=True).input_value() == page.NONE
     assert tab.locator(".toast-body").count() == 0
 
@@ -385,7 +389,7 @@ def test_everything_can_be_reached_with_the_keyboard(visit):
         assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", seen
         if seen[-1] == "short":
             tab.keyboard.press("Enter")
-            wait_for_prediction(tab, "cnn_lstm", EXAMPLES["short"])
+            wait_for_prediction(tab, DEFAULT_RUN.name, EXAMPLES["short"])
     tab.get_by_role("tab", name="Compare").focus()
     tab.keyboard.press("Enter")
     tab.locator(PLOT_LINES).first.wait_for(state="attached")

@@ -17,6 +17,7 @@ import pytest
 import train_lstm
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
+from sentiment.inference import DEFAULT_RUN
 from sentiment.runs.recorder import RunRecorder
 from sentiment.schedules import make_schedule
 from tests.conftest import CONSTANTS, assert_one_line, run_script
@@ -268,7 +269,7 @@ def test_runs_and_cache_are_in_the_project_whatever_the_current_directory(
     for name in ("SENTIMENT_MODELS", "SENTIMENT_CACHE"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHONPATH", "")
-    shutil.copytree(source / "models" / "cnn_lstm", project / "models" / "cnn_lstm")
+    shutil.copytree(DEFAULT_RUN, project / "models" / DEFAULT_RUN.name)
 
     def run(script, *arguments):
         command = [sys.executable, project / script, *arguments]
@@ -280,4 +281,5 @@ def test_runs_and_cache_are_in_the_project_whatever_the_current_directory(
     assert not any(elsewhere.iterdir())
     assert "tokens_100" in run("predict.py", "--run=newest", "A wonderful film.").stderr
     monkeypatch.setenv("SENTIMENT_MODELS", str(tmp_path / "other"))
-    assert "cnn_lstm" in run("predict.py", "A wonderful film.").stderr  # it comes with the project
+    stderr = run("predict.py", "A wonderful film.").stderr
+    assert DEFAULT_RUN.name in stderr  # it comes with the project
