@@ -18,6 +18,7 @@ import train_naive_bayes_lstm
 from sentiment.cli import run
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
+from sentiment.inference import load_predictor
 from sentiment.layers import LSTM
 from sentiment.runs.recorder import RunRecorder
 from tests.conftest import assert_one_line, run_script
@@ -115,16 +116,14 @@ def test_an_edited_network_does_all_that_the_original_does(name, train, monkeypa
     assert ("CHRONO_TIMESTEPS" in chrono) == (not initialized)
 
     (folder,) = train(train_lstm, "--resume").iterdir()
-    # A training without interruption has the same history and weights.
-    train(train_lstm, "--like", folder.name)
-    assert capsys.readouterr().out.splitlines()[-1].startswith("Reproduced ")
+    if name in USUAL:
+        # A training without interruption has the same history and weights.
+        train(train_lstm, "--like", folder.name)
+        assert capsys.readouterr().out.splitlines()[-1].startswith("Reproduced ")
 
-    review = "A wonderful film."
-    explained = run_script(
-        "predict.py", "--run", folder, "--explain", review, folder=folder.parents[1]
-    )
-    assert explained.returncode == 0, explained.stderr
-    assert review in explained.stdout.splitlines()[-1]
+    words, probabilities, changes = load_predictor(folder).explain("A wonderful film.")
+    assert words == ["A", "wonderful", "film"]
+    assert len(probabilities) == len(changes) == len(words)
     if keras.backend.backend() == "tensorflow":
         monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--format=savedmodel"])
         export.main()

@@ -33,6 +33,8 @@ from tests.test_files import write_csv
 
 ARGUMENTS = [*CONSTANTS, "--data=own.csv", "--epochs=3", "--batch-size=16", "--maximum-tokens=20"]
 ARGUMENTS += ["--vocabulary-size=500", "--embedding-size=32", "--lstm-units=8"]
+PARTS = 12  # equal parts of a training; it is killed once in each of them
+EXTENDED = pytest.mark.extended
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +73,25 @@ def assert_same(run, other):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start quickly")
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.extended)])
-def test_a_killed_training_is_resumed_exactly(kills, folder):
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param(range(0, PARTS, 4), id="3 kills"),
+        pytest.param(set(range(PARTS)) - {*range(0, PARTS, 4)}, id="9 kills", marks=EXTENDED),
+    ],
+)
+def test_a_killed_training_is_resumed_exactly(parts, folder):
     def start(*arguments):
         return start_script("train_lstm.py", *arguments, folder=folder)
 
     started = time.monotonic()
-    start(*ARGUMENTS, "--name", f"timed{kills}").join()
+    start(*ARGUMENTS, "--name", f"timed{len(parts)}").join()
     duration = time.monotonic() - started
     generator = random.Random(7)
-    for number in range(kills):
-        run = folder / "models" / f"killed{number}_of_{kills}"
+    for part in parts:
+        run = folder / "models" / f"killed{part}"
         process = start(*ARGUMENTS, "--name", run.name)
-        # One moment in each of equal parts of the training.
-        time.sleep((number + generator.random()) / kills * duration)
+        time.sleep((part + generator.random()) / PARTS * duration)
         process.kill()
         process.join()
         assert_readable(run)

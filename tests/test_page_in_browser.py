@@ -515,12 +515,17 @@ def test_ctrl_c_ends_the_page_and_a_port_in_use_is_one_line(tmp_path):
         text=True,
         cwd=tmp_path,
     ) as process:
-        assert str(port) in process.stdout.readline()
-        second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
-        assert second.returncode == 1
-        assert str(port) in second.stderr and second.stderr.count("\n") == 1
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            assert str(port) in process.stdout.readline()
+            second = subprocess.run(
+                command, capture_output=True, text=True, cwd=tmp_path, timeout=120
+            )
+            assert second.returncode == 1
+            assert str(port) in second.stderr and second.stderr.count("\n") == 1
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert len(errors.splitlines()) == 2  # a warning that others can use it, and that it stopped
     assert not list(tmp_path.iterdir())
