@@ -52,8 +52,8 @@ def read_results(run):
         history = [{**row, "seconds": None} for row in csv.DictReader(file)]
     record = json.loads((run / "run.json").read_text())
     record["constants"].pop("NAME")
-    names = ("constants", "data", "validation", "test", "restored_epoch")
-    results = {name: record[name] for name in names}
+    names = ("constants", "data", "validation", "test", "restored_epoch", "refit")
+    results = {name: record.get(name) for name in names}
     return history, results, keras.saving.load_model(run / "model.keras").get_weights()
 
 
@@ -71,18 +71,25 @@ def assert_same(run, other):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start quickly")
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.extended)])
-def test_a_killed_training_is_resumed_exactly(kills, folder):
+@pytest.mark.parametrize(
+    ("kills", "options"),
+    [
+        (6, []),
+        pytest.param(20, [], marks=pytest.mark.extended),
+        pytest.param(12, ["--refit"], marks=pytest.mark.extended),
+    ],
+)
+def test_a_killed_training_is_resumed_exactly(kills, options, folder):
     def start(*arguments):
         return start_script("train_lstm.py", *arguments, folder=folder)
 
     started = time.monotonic()
-    start(*ARGUMENTS, "--name", f"timed{kills}").join()
+    start(*ARGUMENTS, *options, "--name", f"timed{kills}").join()
     duration = time.monotonic() - started
     generator = random.Random(7)
     for number in range(kills):
         run = folder / "models" / f"killed{number}_of_{kills}"
-        process = start(*ARGUMENTS, "--name", run.name)
+        process = start(*ARGUMENTS, *options, "--name", run.name)
         # One moment in each of equal parts of the training.
         time.sleep((number + generator.random()) / kills * duration)
         process.kill()
@@ -91,12 +98,12 @@ def test_a_killed_training_is_resumed_exactly(kills, folder):
         if not (run / "run.json").exists():
             can_resume = (run / "checkpoint.npz").exists()
             arguments = ["--resume", run.name] if can_resume else ["--name", run.name]
-            again = start(*([] if can_resume else ARGUMENTS), *arguments)
+            again = start(*([] if can_resume else [*ARGUMENTS, *options]), *arguments)
             again.join()
             assert again.exitcode == 0
             if not can_resume and run.with_name(f"{run.name}-2").exists():
                 run = run.with_name(f"{run.name}-2")
-        assert_same(run, folder / "models" / "uninterrupted")
+        assert_same(run, folder / "models" / f"timed{kills}")
 
 
 def test_ctrl_c_stops_after_the_step_and_names_the_command_that_resumes(

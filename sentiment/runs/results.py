@@ -67,8 +67,8 @@ def format_test(test: dict | None, data: Dataset, is_refit: bool) -> str:
     """Return the test accuracy in words."""
     if not test:
         return "not evaluated"
-    after = " after the refit" if is_refit else ""
-    return f"{test['accuracy']:.2%}{after} on {len(data.x_test):,} {data.test_name}"
+    after = ", after the refit" if is_refit else ""
+    return f"{test['accuracy']:.2%} on {len(data.x_test):,} {data.test_name}{after}"
 
 
 def report(record: dict, test_accuracy: str, state: dict, model: keras.Model, folder: Path):

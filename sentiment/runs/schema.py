@@ -51,6 +51,7 @@ class Constants(TypedDict, total=False):
     NAME: str
     SEED: Count
     EPOCHS: Positive
+    REFIT: bool
     VOCABULARY_SIZE: Positive
     MAXIMUM_TOKENS: Positive
     PADDING: Literal["post", "pre"]
