@@ -12,6 +12,7 @@ import pytest
 import train_lstm
 import train_naive_bayes_lstm
 from sentiment.data import load_data
+from sentiment.data.batches import Batches
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
 from sentiment.inference import load_predictor
@@ -67,7 +68,7 @@ def evaluated(monkeypatch):
 @pytest.mark.parametrize(
     ("script", "options"),
     [
-        (train_lstm, ["--word-vectors=ppmi", "--learning-rate-schedule=cosine"]),
+        (train_lstm, ["--learning-rate-schedule=cosine"]),
         pytest.param(
             *(train_naive_bayes_lstm, ["--naive-bayes-terms=500", "--ema-momentum=0.5"]),
             marks=pytest.mark.extended,
@@ -123,45 +124,52 @@ def train_until(train, monkeypatch):
     return run_until
 
 
+def measure_loss(folder, data):
+    model = keras.saving.load_model(folder / "model.keras")
+    model.compile(loss="binary_crossentropy")
+    batches = Batches(data.x_validation, data.y_validation, 96)
+    return model.evaluate(batches, verbose=0, return_dict=True)["loss"]
+
+
 @pytest.mark.slow
-def test_a_refit_is_resumed_exactly_and_repeated(train, train_until, monkeypatch, capsys):
-    models = train(train_lstm, *REFIT)
-    train(train_lstm, *SMALL, "--no-restore-best-weights", "--name=first")
-    for epoch in (0, 1):
-        name = f"failed{epoch}"
-        train_until(epoch, train_lstm, *REFIT, f"--name={name}")
-        assert not (models / name / "run.json").exists()
-        assert_same_weights(models / name, models / "first")  # until the refit has ended
-        train(train_lstm, "--resume", name)
-        assert_same_weights(models / name, models / "lstm")
-        run, expected = read_run(models / name), read_run(models / "lstm")
-        same = ("validation", "test", "refit", "unsure", "restored_epoch")
-        assert {name: run[name] for name in same} == {name: expected[name] for name in same}
-        assert read_epochs(models / name) == read_epochs(models / "lstm")
-        assert list_files(models / name) == FILES
-    # It has trained all epochs, but not been finished.
-    with monkeypatch.context() as changed:
-        changed.setattr(keras.Model, "evaluate", fail_on_test(train.data))
-        with pytest.raises(ZeroDivisionError):
-            train(train_lstm, *REFIT, "--name=untested")
+@pytest.mark.parametrize("epoch", [1, pytest.param(0, marks=pytest.mark.extended)])
+def test_a_refit_is_resumed_exactly(epoch, train, train_until, tmp_path, capsys):
+    train_until(epoch, train_lstm, *REFIT)
+    folder, again = (tmp_path / "models" / name for name in ("lstm", "lstm-2"))
+    assert {*FILES} - {"run.json", "history.png"} < {*list_files(folder)}
+    loss = measure_loss(folder, train.data)  # of the first network, until the refit has ended
     train(train_lstm, "--resume")
-    assert_same_weights(models / "untested", models / "lstm")
-    capsys.readouterr()
-    train(train_lstm, "--like", "lstm", "--seeds=2,1")
-    assert any(line.startswith("Reproduced ") for line in capsys.readouterr().out.splitlines())
-    assert [len(read_history(models / name)) for name in ("lstm-2", "lstm-3")] == [2, 2]
-    assert_same_weights(models / "lstm-3", models / "lstm")
+    assert list_files(folder) == FILES
+    run = read_run(folder)
+    assert run["validation"]["loss"] == pytest.approx(loss, 1e-5)
+    assert measure_loss(folder, train.data) != pytest.approx(loss, 1e-5)
+    train(train_lstm, "--like", "lstm")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Reproduced ")
+    for name in ("validation", "test", "refit", "unsure", "restored_epoch"):
+        assert run[name] == read_run(again)[name]
 
 
-def fail_on_test(data):
+@pytest.mark.slow
+@pytest.mark.extended
+def test_a_refit_that_was_not_tested_is_resumed_and_repeated_with_seeds(train, monkeypatch, capsys):
     evaluate = keras.Model.evaluate
 
     def fail(self, x, *arguments, **options):
-        if x.sequences is data.x_test:
+        if x.sequences is train.data.x_test:
             raise ZeroDivisionError
         return evaluate(self, x, *arguments, **options)
 
-    return fail
+    with monkeypatch.context() as changed, pytest.raises(ZeroDivisionError):
+        changed.setattr(keras.Model, "evaluate", fail)
+        train(train_lstm, *REFIT)
+    models = train(train_lstm, "--resume")
+    train(train_lstm, "--like", "lstm", "--seeds=2,1")
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("Reproduced ") for line in lines) == 1
+    assert_same_weights(models / "lstm-3", models / "lstm")
+    for name in ("lstm-2", "lstm-3"):
+        run = read_run(models / name)
+        assert run["constants"]["EPOCHS"] == run["epochs"] == run["refit"]["epochs"] == 2
 
 
 @pytest.mark.slow
@@ -296,6 +304,7 @@ def write_script(folder, old="", new=""):
     return load_script(path)
 
 
+@pytest.mark.slow
 def test_a_script_that_ignores_the_refit_is_one_line(train, tmp_path):
     script = write_script(tmp_path, "if settings.is_refit:", "if False:")
     with pytest.raises(SentimentError, match=r"settings\.is_refit") as raised:
