@@ -14,6 +14,7 @@ import train_naive_bayes_lstm
 from sentiment.data import load_data
 from sentiment.data.batches import Batches
 from sentiment.data.imdb import read_package
+from sentiment.data.texts import read_texts
 from sentiment.errors import SentimentError
 from sentiment.inference import load_predictor
 from sentiment.runs.checkpoint import read_state
@@ -206,9 +207,11 @@ def take_reviews(x, y):
 def test_validation_reviews_become_training_reviews(tmp_path):
     texts, labels = read_package()
     write_csv(tmp_path / "own.csv", texts[::250], labels[::250])
+    source = str(tmp_path / "own.csv")
     for weight in (0.0, 3.0):
-        data = load_data(str(tmp_path / "own.csv"), 500, 40, sentence_weight=weight)
+        data = load_data(source, 500, 40, sentence_weight=weight)
         moved = data.move_validation_to_training()
+        sentences = len(data.sentences.x_train) if weight else 0
         pairs = [(data, moved)]
         before = take_reviews(data.x_train, data.y_train)
         before += take_reviews(data.x_validation, data.y_validation)
@@ -226,6 +229,8 @@ def test_validation_reviews_become_training_reviews(tmp_path):
         else:
             assert moved.sample_weights is None
         assert take_reviews(moved.x_train, moved.y_train) == sorted(before)
+        own = moved.x_train[: len(data.x_validation) + len(data.x_train) - sentences]
+        assert read_texts(source, own[-3:]) == read_texts(source, data.x_validation[-3:])
         chosen = np.arange(len(moved.x_train))
         for row, sequence in zip(moved.x_train.pad(chosen, 40), moved.x_train, strict=True):
             np.testing.assert_array_equal(row[: len(sequence)], sequence)

@@ -59,7 +59,7 @@ class Sequences(Sequence[np.ndarray]):
 
     def join(self, other: "Sequences") -> "Sequences":
         """Return these reviews and then others, which may be of another source."""
-        if other.tokens is self.tokens:
+        if other.tokens is getattr(self.tokens, "first", self).tokens:  # of the same, or the first
             return replace(self, positions=np.append(self.positions, other.positions))
         return replace(
             self,

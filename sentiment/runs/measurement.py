@@ -26,13 +26,13 @@ def measure(
         data: what it was trained on.
         padding: how the reviews are padded, ``"post"`` or ``"pre"``.
         with_test: whether to evaluate the test set, too.
-        first: of a network that was trained on the validation set, too: what was returned for the
-            one before.
+        first: what was returned for the network of the first training, if this is that of the
+            second one, which knows the validation set.
 
     Returns:
         ``unsure``, what `choose_unsure` returns, chosen on the one-sentence reviews of the
         validation set if there are any, otherwise on all reviews of it; and ``sentences``, if there
-        are any: accuracy and loss on each set of them. What the validation set gives is that of
+        are any: accuracy and loss on each set of them. The test set alone is new if there is a
         ``first``.
     """
     padded_length = data.maximum_tokens if padding == "pre" else None
@@ -41,18 +41,15 @@ def measure(
         predict_on_batch = model.predict_on_batch
         return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, padded_length)[:, 0]
 
-    results: dict = {}
-    if first:
-        results = {name: first[name] for name in ("unsure", "sentences") if name in first}
-    else:
-        x, labels = (data.sentences or data).x_validation, (data.sentences or data).y_validation
-        probabilities = predict(x)
-        results["unsure"] = choose_unsure(probabilities, labels, x.lengths)
-        if data.sentences:
-            results["sentences"] = {"validation": _evaluate(probabilities, labels), "test": None}
-    if data.sentences and with_test:
-        test = _evaluate(predict(data.sentences.x_test), data.sentences.y_test)
-        results["sentences"] = {**results["sentences"], "test": test}
+    chosen_on, sentences = data.sentences or data, data.sentences
+    if first is None:
+        probabilities, labels = predict(chosen_on.x_validation), chosen_on.y_validation
+        unsure = choose_unsure(probabilities, labels, chosen_on.x_validation.lengths)
+        first = {"unsure": unsure, "sentences": {"validation": _evaluate(probabilities, labels)}}
+    results: dict = {"unsure": first["unsure"]}
+    if sentences:
+        test = _evaluate(predict(sentences.x_test), sentences.y_test) if with_test else None
+        results["sentences"] = {"validation": first["sentences"]["validation"], "test": test}
     return results
 
 
