@@ -28,7 +28,13 @@ from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
 from sentiment.plots import LEGEND_CHARACTERS, draw_comparison
 from sentiment.runs.atomic import write_atomically
-from sentiment.runs.comparison import Group, describe_differences, group_runs, mark_incomparable
+from sentiment.runs.comparison import (
+    Group,
+    describe_differences,
+    group_runs,
+    mark_incomparable,
+    note_refits,
+)
 from sentiment.runs.folder import RESERVED_NAMES, exists, find_run_folder
 from sentiment.runs.record import RunRecord, find_finished, find_runs, read_record
 from sentiment.runs.seeds import compare_seeds
@@ -77,7 +83,7 @@ def main():
 
     groups, repetitions = group_runs(read_runs(arguments.runs))
     _report(*repetitions)
-    notes = [mark_incomparable(groups)]
+    notes = [mark_incomparable(groups), note_refits(groups)]
     describe_differences(groups)
     groups.sort(key=lambda group: _mean(group.validation_accuracies) or 0, reverse=True)
     notes.append(compare_seeds(groups))

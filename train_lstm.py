@@ -1,9 +1,8 @@
 """Train an LSTM to classify movie reviews as positive or negative.
 
+Change a constant, or set it on the command line (``--lstm-units 64``), and run again.
 Measured: test accuracy 89.3 % on 5,000 held-out reviews (mean of three seeds), three epochs at
 24 s per epoch on two cores of an AMD EPYC without a GPU; the records are in benchmarks/recipes.
-
-Change a constant, or set it on the command line (``--lstm-units 64``), and run again.
 """
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
@@ -43,6 +42,7 @@ PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are 
 EPOCHS = 3  # passes over the training set
 PATIENCE = 0  # early stopping: epochs without a lower validation loss; 0: off
 RESTORE_BEST_WEIGHTS = True  # restore the weights of the epoch with the lowest validation loss
+REFIT = False  # train again, on training and validation reviews, for the number of epochs chosen
 TENSORBOARD = False  # write event files for TensorBoard into the run folder
 
 
@@ -66,6 +66,8 @@ def main(settings):
     keras.config.set_dtype_policy(PRECISION)
     data = load_data(DATA, VOCABULARY_SIZE, MAXIMUM_TOKENS, SENTENCE_WEIGHT)
     recorder = RunRecorder(__file__, settings, data)  # the callback that saves the run
+    if settings.is_refit:  # with REFIT, main is called again, and EPOCHS is the chosen number then
+        data = data.move_validation_to_training()
     train, validation, test = make_batches(data, BATCH_SIZE, PADDING, SEED, recorder.initial_epoch)
     model = build_model()
     set_word_vectors(model, WORD_VECTORS, data)
@@ -86,9 +88,7 @@ def main(settings):
         callbacks=[recorder],
         verbose=settings.verbose,
     )
-    if not settings.evaluate_test:
-        return recorder.finish(None)
-    return recorder.finish(model.evaluate(test, verbose=settings.verbose, return_dict=True))
+    return recorder.finish(lambda: model.evaluate(test, verbose=settings.verbose, return_dict=True))
 
 
 if __name__ == "__main__":

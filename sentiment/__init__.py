@@ -10,6 +10,7 @@
     plots/           all that is drawn with Matplotlib
     script.py        what surrounds a script's main(): arguments, seeds, processes
     constants.py     a script's constants as command-line options; recipes.py reads recipes
+    settings.py      what a training is started with
     cli.py           one-line errors and exit status; errors.py is the package's exception
     console.py       what reaches the terminal
     paths.py         where models/ and cache/ are

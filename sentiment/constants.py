@@ -8,26 +8,27 @@ import json
 import re
 import sys
 import tokenize
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiment.cli import ArgumentParser
-from sentiment.console import is_interactive, strip_control_characters
+from sentiment.console import strip_control_characters
 from sentiment.data.dataset import SOURCES
 from sentiment.data.word_vectors import WORD_VECTORS
 from sentiment.distribution import broadcast
 from sentiment.errors import SentimentError
 from sentiment.recipes import read_like
+from sentiment.runs.atomic import hash_file
 from sentiment.runs.checkpoint import find_unfinished
 from sentiment.runs.folder import RESERVED_NAMES, exists
 from sentiment.schedules import SCHEDULES
+from sentiment.settings import Settings
 
 CHOICES = {
     "PADDING": ("post", "pre"),
     "LEARNING_RATE_SCHEDULE": SCHEDULES,
     "PRECISION": ("float32", "mixed_bfloat16", "mixed_float16"),
     "RESTORE_BEST_WEIGHTS": (True, False),
+    "REFIT": (True, False),
     "TENSORBOARD": (True, False),
 }
 # The smallest and the largest value that make sense. Larger ones are typing errors.
@@ -53,34 +54,6 @@ RESERVED = ("RESUME", "LIKE", "SEEDS", "TEST", "HELP")  # options that are no co
 FRACTIONS = ("DROPOUT_AFTER_EMBEDDING", "DROPOUT_AFTER_LSTM", "EMA_MOMENTUM")
 FLOATS = (*POSITIVE_NUMBERS, *FRACTIONS, "SENTENCE_WEIGHT")
 CHECKED = {*CHOICES, *WHOLE_NUMBERS, *FLOATS, "DATA", "NAME", "WORD_VECTORS"}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a training is started with.
-
-    Attributes:
-        constants: name and value of each constant, in the order of the script.
-        options: those that the command line, a recipe or another run set.
-        resumed: the folder of the run to resume, if any.
-        like: the folder of the run to repeat, if any.
-        evaluate_test: whether to evaluate the test set.
-        seeds: the seeds to train one after another, if several are given.
-        on_exit: closes what the training has opened, when it ends.
-    """
-
-    constants: dict
-    options: dict
-    resumed: Path | None
-    like: Path | None
-    evaluate_test: bool
-    seeds: list[int]
-    on_exit: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def verbose(self) -> str | int:
-        """What Keras takes as ``verbose``: a log file needs no progress bar."""
-        return "auto" if is_interactive() else 0
 
 
 def parse_constants(script: dict, arguments: list[str] | None = None) -> Settings:
@@ -113,7 +86,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     options = vars(parser.parse_args(arguments))
     resume, like = options.pop("resume", None), options.pop("like", None)
     evaluate_test, seeds = options.pop("test", True), options.pop("seeds", [])
-    resumed = repeated = None
+    resumed, repeated, is_refit = None, None, False
     if seeds and (resume is not None or "SEED" in options):
         parser.error("--seeds starts several runs; it can't be used with --seed or --resume")
     if resume is not None and like is not None:
@@ -123,6 +96,7 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         _check_names(state["options"], constants, str(resumed), file.name)
         options = {**state["options"], **options}
         evaluate_test = evaluate_test and state["evaluate_test"]
+        is_refit = state["refit"] is not None
     elif like is not None:
         repeated, recorded = broadcast(lambda: read_like(like, file.name))
         options = {**_match(recorded, constants, like, file.name), **options}
@@ -137,7 +111,16 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         if name in FLOATS:
             constants[name] = float(value)  # Keras refuses a whole number as learning rate
     script.update(constants)
-    return Settings(constants, options, resumed, repeated, evaluate_test, seeds)
+    return Settings(
+        constants=constants,
+        options=options,
+        script_hash=hash_file(file),
+        resumed=resumed,
+        like=repeated,
+        evaluate_test=evaluate_test,
+        seeds=seeds,
+        is_refit=is_refit,
+    )
 
 
 def _check_spelling(script: dict, known: dict):

@@ -74,11 +74,16 @@ def load_reviews(
         source: another source, as `sentiment.data.load_data` takes it.
 
     Raises:
-        SentimentError: if they can't be loaded, if they are not those of the run's training, or if
-            none is left.
+        SentimentError: if they can't be loaded, if they are not those of the run's training, if
+            none is left, or if a run with ``REFIT`` was trained on its own validation set.
     """
     if source is not None:
         return _load_other(predictor, split, source)
+    if split == "validation" and predictor.is_refit:
+        raise SentimentError(
+            f"{predictor.folder} was trained on its validation set, too (REFIT); evaluate.py takes "
+            "its test set with --split test, or other reviews with --data"
+        )
     own_source, data = _load_own(predictor)
     x, y = _take(data, split)
     return Reviews(f"{split} set", own_source, x, y)
@@ -173,6 +178,8 @@ def _find_new(predictor: Predictor, source: str, x: Sequences) -> np.ndarray:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             own_source, own = _load_own(predictor)
+            if predictor.is_refit:
+                own = own.move_validation_to_training()
     except SentimentError as error:
         _, metadata = find_finished(predictor.folder.absolute())
         names = {predictor.data}

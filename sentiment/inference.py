@@ -46,6 +46,8 @@ class Predictor:
         folder: the run folder.
         data: the data that the network was trained on.
         validation_accuracy: the validation accuracy of the network, on this data.
+        is_refit: whether this is the accuracy before the network was trained again, on the
+            validation set, too.
         model: the network; takes word ids, returns the probability that a review is positive.
         word_ids: the id of each word.
         maximum_tokens: number of tokens that are kept of a longer review, the last ones.
@@ -57,6 +59,7 @@ class Predictor:
     folder: Path
     data: str
     validation_accuracy: float
+    is_refit: bool
     model: keras.Model
     word_ids: dict[str, int]
     maximum_tokens: int
@@ -129,7 +132,8 @@ class Predictor:
     def describe(self) -> str:
         """Return the run folder and its validation accuracy, with the data if it isn't IMDB."""
         data = "" if self.data in SOURCE_NAMES.values() else f" on {self.data}"
-        return f"{self.folder}, validation accuracy {self.validation_accuracy:.1%}{data}"
+        before = " before its refit" if self.is_refit else ""
+        return f"{self.folder}, validation accuracy{before} {self.validation_accuracy:.1%}{data}"
 
     def explain(self, review: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Predict a review up to each of its words, as if it ended there.
@@ -182,6 +186,7 @@ def load_predictor(name: str | Path = DEFAULT_RUN, layers: Iterable[type] = ()) 
         folder=folder,
         data=metadata["data"]["source"],
         validation_accuracy=metadata["validation"]["accuracy"],
+        is_refit="refit" in metadata,
         model=model,
         word_ids={word: i for i, word in enumerate(words)},
         maximum_tokens=maximum_tokens,

@@ -13,10 +13,12 @@ import keras
 
 from sentiment.cli import interrupt
 from sentiment.console import quiet_libraries, stop_at_once
-from sentiment.constants import Settings, parse_constants
-from sentiment.distribution import is_main_process, join_processes, share_batches
+from sentiment.constants import parse_constants
+from sentiment.distribution import broadcast, is_main_process, join_processes, share_batches
 from sentiment.errors import SentimentError
+from sentiment.runs.checkpoint import read_state
 from sentiment.runs.record import read_record
+from sentiment.settings import Settings
 
 # Where TensorFlow is installed, `fit` imports it on every backend. Here it is imported quietly.
 with quiet_libraries(), contextlib.suppress(ImportError):
@@ -29,7 +31,9 @@ def training_script(script: dict) -> Callable:
     """Make a script's ``main(settings)`` a function that takes a list of arguments.
 
     It sets the script's constants from the arguments, calls ``main`` for each seed, with JAX on all
-    devices, and gives the constants their values back. In a notebook, too, it can be called again
+    devices, and gives the constants their values back. With ``REFIT`` it calls ``main`` a second
+    time, with ``settings.is_refit``, and ``EPOCHS`` is then the number of epochs that the first
+    call has chosen. In a notebook, too, it can be called again
     and again::
 
         import train_lstm
@@ -67,7 +71,7 @@ def _train_each_seed(train, script, arguments):
     try:
         settings = parse_constants(script, arguments)
         if not settings.seeds:
-            return _train(train, settings)
+            return _train(train, script, settings)
         folders = []
         for i, seed in enumerate(settings.seeds):
             script["SEED"] = seed
@@ -78,7 +82,7 @@ def _train_each_seed(train, script, arguments):
                 on_exit=contextlib.ExitStack(),
             )
             try:
-                folders.append(_train(train, of_seed))
+                folders.append(_train(train, script, of_seed))
             except SentimentError as error:
                 rest = ", ".join(map(str, settings.seeds[i + 1 :]))
                 remark = f"; not trained: the seeds {rest}" if rest else ""
@@ -90,7 +94,23 @@ def _train_each_seed(train, script, arguments):
         script.update(own_values)
 
 
-def _train(train, settings):
+def _train(train, script, settings):
+    """Call a script's ``main``, with ``REFIT`` twice, and return the run folder."""
+    if not settings.is_refit:
+        folder = _call(train, settings)
+        if not settings.is_followed_by_refit:
+            return folder
+        # The second training begins as if the run were resumed there.
+        on_exit = contextlib.ExitStack()
+        settings = replace(settings, resumed=folder, is_refit=True, on_exit=on_exit)
+    script["EPOCHS"] = broadcast(lambda: read_state(settings.resumed))["best"]["epoch"]
+    try:
+        return _call(train, settings)
+    finally:
+        script["EPOCHS"] = settings.constants["EPOCHS"]
+
+
+def _call(train, settings):
     share_batches()
     try:
         with settings.on_exit:
@@ -109,4 +129,6 @@ def _print_means(folders: list[Path]):
         accuracies = [100 * record[split]["accuracy"] for record in records if record[split]]
         if len(accuracies) > 1:
             mean, deviation = statistics.fmean(accuracies), statistics.stdev(accuracies)
-            print(f"{split.capitalize()} accuracy".ljust(21) + f"{mean:.2f} ± {deviation:.2f}%")
+            when = ", before the refit" if split == "validation" and "refit" in records[0] else ""
+            name = f"{split.capitalize()} accuracy"
+            print(f"{name:<21}{mean:.2f} ± {deviation:.2f}%{when}")

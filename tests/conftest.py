@@ -59,6 +59,7 @@ CONSTANTS = [
     "--precision=float32",
     "--epochs=2",
     "--restore-best-weights",
+    "--no-refit",
 ]
 
 

@@ -52,6 +52,7 @@ def make_state(**changes):
     state = {"script": "train_lstm.py", "started": "2026-11-22T21:20:52+00:00"}
     state |= {"constants": {**CONSTANTS, "EPOCHS": 3}, "options": {}, "evaluate_test": True}
     state |= {"like": None, "data": DATA, "versions": {}, "sha256": {}, "history": [], "best": None}
+    state["refit"] = None
     return {**state, **changes}
 
 

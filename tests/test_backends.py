@@ -83,17 +83,24 @@ def test_fit_gets_each_review_once_an_epoch(backend, tmp_path):
 def test_a_training_is_resumed_exactly_on_jax_and_pytorch(backend, folder):
     script = PROJECT / "train_lstm.py"
     arguments = [script, *ARGUMENTS, "--epochs=2", "--batch-size=8"]
+    arguments += ["--refit", "--no-restore-best-weights"]
+    program = PROGRAMS / "die_after_epochs.py"
     for command in (
         [*arguments, "--name=uninterrupted"],
-        [PROGRAMS / "die_after_an_epoch.py", *arguments, "--name=killed"],
+        [program, "1", *arguments, "--name=killed"],
+        [script, "--resume"],
+        [program, "3", *arguments, "--name=killed_in_refit"],
+        [script, "--resume"],
     ):
         done = run_on(backend, *command, folder=folder, variable=backend)
         assert done.returncode == 0, done.stderr
-    runs = [folder / "models" / name for name in ("uninterrupted", "killed")]
-    assert [len((run / "history.csv").read_text().splitlines()) for run in runs] == [3, 2]
-    done = run_on(backend, script, "--resume", folder=folder, variable=backend)
-    assert done.returncode == 0, done.stderr
-    assert_same(*reversed(runs))
+        if command[0] == program:
+            run = folder / "models" / command[-1].removeprefix("--name=")
+            assert not (run / "run.json").exists()
+            epochs = len((run / "history.csv").read_text().splitlines()) - 1
+            assert epochs == min(int(command[1]), 2)
+    for name in ("killed", "killed_in_refit"):
+        assert_same(folder / "models" / name, folder / "models" / "uninterrupted")
 
 
 @pytest.mark.extended

@@ -3,6 +3,7 @@
 from sentiment import distribution
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -81,6 +82,10 @@ def read_history(folder):
     return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, ndmin=2)[:, 1:-1]
 
 
+def read_refit(folder):
+    return json.loads((folder / "run.json").read_text())["refit"]
+
+
 def wait_for(process, seconds=300):
     """Return a process' output, the lines of its errors, and its status when it has ended."""
     output, errors = process.communicate(timeout=seconds)
@@ -91,16 +96,17 @@ def wait_for(process, seconds=300):
 @pytest.mark.slow
 def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
     models = tmp_path / "0" / "models"
-    _, errors, status = wait_for(start("--name", "one"))
+    _, errors, status = wait_for(start("--name", "one", "--refit"))
     assert status == 0, errors
     alone = read_history(models / "one")
 
-    both = [start("--name", "two", index=index) for index in (0, 1)]
+    both = [start("--name", "two", "--refit", index=index) for index in (0, 1)]
     (output, errors, status), (silent, other_errors, other_status) = map(wait_for, both)
     assert (status, other_status) == (0, 0), errors + other_errors
     assert "2 devices, CPU: " in output and ", 2 processes)" in output and "Reviews:" not in silent
     assert not (tmp_path / "1" / "models").exists()
     np.testing.assert_allclose(read_history(models / "two"), alone, atol=1e-4)
+    assert read_refit(models / "two") == pytest.approx(read_refit(models / "one"), abs=1e-4)
     with (
         np.load(tmp_path / "0" / "weights_0.npz") as first,
         np.load(tmp_path / "1" / "weights_1.npz") as second,
@@ -109,7 +115,7 @@ def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
             np.testing.assert_array_equal(first[name], second[name])
 
     # The other process is killed in the second epoch, and after a resume the main process.
-    for victim, arguments in ((1, ["--name", "killed"]), (0, ["--resume", "killed"])):
+    for victim, arguments in ((1, ["--name", "killed", "--refit"]), (0, ["--resume", "killed"])):
         pair = [start(*arguments, index=index, flags=f"{HOST_DEVICES}=2") for index in (0, 1)]
         before = len(read_history(models / "killed")) if "--resume" in arguments else 0
         while not (models / "killed" / "history.csv").exists() or (
@@ -125,6 +131,7 @@ def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
     _, errors, status = wait_for(start("--resume", "killed", flags=f"{HOST_DEVICES}=4"))
     assert status == 0, errors
     np.testing.assert_allclose(read_history(models / "killed"), alone, atol=1e-4)
+    assert read_refit(models / "killed") == pytest.approx(read_refit(models / "one"), abs=1e-4)
 
 
 @needs_jax

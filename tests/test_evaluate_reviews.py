@@ -44,7 +44,7 @@ def edit_run(tmp_path):
         record = json.loads((folder / "run.json").read_text())
         record["constants"] |= constants or {}
         for name, values in changes.items():
-            record[name] |= values
+            record[name] = {**record.get(name, {}), **values}
         (folder / "run.json").write_text(json.dumps(record))
         return load_predictor("edited")
 
@@ -161,6 +161,19 @@ def test_reviews_that_the_run_was_trained_on_are_left_out(lstm, data, tmp_path, 
     assert "40 reviews" in line
     write_csv(tmp_path / "trained.csv", trained, labels)
     assert_fails(lstm, "all", "trained.csv", match="trained on all reviews of trained.csv")
+
+
+def test_a_validation_set_that_the_run_was_trained_on_is_refused(edit_run, data, tmp_path, capsys):
+    texts = read_package()[0]
+    chosen = data.x_validation.positions[::50]  # 50 of them
+    labels = data.y_validation[::50]
+    write_csv(tmp_path / "both.csv", [*NEW, *(texts[i] for i in chosen)], [*LABELS, *labels])
+    refit = edit_run(refit={"training": 20_000, "epochs": 2, "accuracy": 0.9, "loss": 0.3})
+    assert_fails(refit, match="validation set.*--split test")
+    np.testing.assert_array_equal(load_reviews(refit, "test").labels, data.y_test)
+    reviews = load_reviews(refit, "all", "both.csv")
+    assert read_texts("both.csv", reviews.sequences) == NEW
+    assert_fails(refit, "validation", "imdb-package", match="trained on all reviews")
 
 
 def train_on_file(edit_run, vocabulary_size, maximum_tokens):

@@ -40,6 +40,9 @@ LSTM = PROJECT / "models" / "lstm"
 RECIPE = PROJECT / "recipes" / "tokens_100.toml"
 
 
+REFIT = {"training": 20_000, "epochs": 2, "accuracy": 0.9, "loss": 0.3}
+
+
 def copy_run(name):
     """Return a folder with the files of a finished run, without its record."""
     folder = make_folder(name)
@@ -80,7 +83,9 @@ def test_histories_in_json(content):
 
 @given(
     st.one_of(
-        change(json.loads((LSTM / "run.json").read_text())).map(lambda x: json.dumps(x).encode()),
+        change({**json.loads((LSTM / "run.json").read_text()), "refit": REFIT}).map(
+            lambda x: json.dumps(x).encode()
+        ),
         damage((LSTM / "run.json").read_bytes()),
     )
 )
@@ -143,6 +148,11 @@ def test_vocabularies(content):
 
 ROW = {"epoch": 1, "accuracy": 0.5, "loss": 1.0, "val_accuracy": 0.5, "val_loss": 1.0, "seconds": 1}
 STATE = make_state(options={"EPOCHS": 2, "NAME": "lstm"}, history=[ROW], best=ROW)
+REFIT_STATE = {
+    **STATE,
+    "constants": {**STATE["constants"], "REFIT": True},
+    "refit": {"history": [ROW], "unsure": {"margin": 0.1, "words": 5}},
+}
 
 
 def write_checkpoint(state):
@@ -150,7 +160,10 @@ def write_checkpoint(state):
     return write_npz(state=content, best_0=np.zeros((3, 2)), model_0=np.zeros((3, 2)))
 
 
-@given(st.one_of(damage(write_checkpoint(STATE)), change(STATE).map(write_checkpoint)))
+STATES = change(STATE) | change(REFIT_STATE)
+
+
+@given(st.one_of(damage(write_checkpoint(STATE)), STATES.map(write_checkpoint)))
 @fuzz()
 def test_checkpoints(content):
     path = make_folder("checkpoints") / "checkpoint.npz"

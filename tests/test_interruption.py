@@ -34,7 +34,6 @@ from tests.test_files import write_csv
 ARGUMENTS = [*CONSTANTS, "--data=own.csv", "--epochs=3", "--batch-size=16", "--maximum-tokens=20"]
 ARGUMENTS += ["--vocabulary-size=500", "--embedding-size=32", "--lstm-units=8"]
 PARTS = 12  # equal parts of a training; it is killed once in each of them
-EXTENDED = pytest.mark.extended
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,8 @@ def read_results(run):
         history = [{**row, "seconds": None} for row in csv.DictReader(file)]
     record = json.loads((run / "run.json").read_text())
     record["constants"].pop("NAME")
-    names = ("constants", "data", "validation", "test", "restored_epoch")
-    results = {name: record[name] for name in names}
+    names = ("constants", "data", "validation", "test", "restored_epoch", "refit")
+    results = {name: record.get(name) for name in names}
     return history, results, keras.saving.load_model(run / "model.keras").get_weights()
 
 
@@ -74,23 +73,26 @@ def assert_same(run, other):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start quickly")
 @pytest.mark.parametrize(
-    "parts",
+    ("parts", "options"),
     [
-        pytest.param(range(0, PARTS, 4), id="3 kills"),
-        pytest.param(set(range(PARTS)) - {*range(0, PARTS, 4)}, id="9 kills", marks=EXTENDED),
+        (range(0, PARTS, 4), []),
+        pytest.param([part for part in range(PARTS) if part % 4], [], marks=pytest.mark.extended),
+        pytest.param(range(0, PARTS, 2), ["--refit"], marks=pytest.mark.extended),
     ],
+    ids=["some", "others", "refit"],
 )
-def test_a_killed_training_is_resumed_exactly(parts, folder):
+def test_a_killed_training_is_resumed_exactly(parts, options, folder, request):
     def start(*arguments):
         return start_script("train_lstm.py", *arguments, folder=folder)
 
     started = time.monotonic()
-    start(*ARGUMENTS, "--name", f"timed{len(parts)}").join()
+    timed = folder / "models" / f"timed_{request.node.callspec.id}"
+    start(*ARGUMENTS, *options, "--name", timed.name).join()
     duration = time.monotonic() - started
     generator = random.Random(7)
     for part in parts:
-        run = folder / "models" / f"killed{part}"
-        process = start(*ARGUMENTS, "--name", run.name)
+        run = timed.with_name(f"{timed.name}_{part}")
+        process = start(*ARGUMENTS, *options, "--name", run.name)
         time.sleep((part + generator.random()) / PARTS * duration)
         process.kill()
         process.join()
@@ -98,12 +100,12 @@ def test_a_killed_training_is_resumed_exactly(parts, folder):
         if not (run / "run.json").exists():
             can_resume = (run / "checkpoint.npz").exists()
             arguments = ["--resume", run.name] if can_resume else ["--name", run.name]
-            again = start(*([] if can_resume else ARGUMENTS), *arguments)
+            again = start(*([] if can_resume else [*ARGUMENTS, *options]), *arguments)
             again.join()
             assert again.exitcode == 0
             if not can_resume and run.with_name(f"{run.name}-2").exists():
                 run = run.with_name(f"{run.name}-2")
-        assert_same(run, folder / "models" / "uninterrupted")
+        assert_same(run, timed)
 
 
 def test_ctrl_c_stops_after_the_step_and_names_the_command_that_resumes(

@@ -141,6 +141,9 @@ WRONG_STATES = [
     {"best": ...},
     {"best": OTHER_ROW},
     {"best": 1},
+    {"refit": ...},
+    {"refit": 5},
+    {"refit": {"history": [], "unsure": {"margin": 0.1, "words": 5}}},  # without REFIT
 ]
 # What is changed in its arrays, likewise; the state is an array, too.
 WRONG_ARRAYS = [

@@ -149,8 +149,10 @@ class Batches(keras.utils.PyDataset):
 
 def make_batches(
     data: Dataset, batch_size: int, padding: str, seed: int, initial_epoch: int = 0
-) -> tuple[Batches, Batches, Batches]:
+) -> tuple[Batches, Batches | None, Batches]:
     """Return the batches of the training, the validation and the test set.
+
+    Those of the validation set are None if it is empty, as ``fit`` takes it.
 
     Args:
         data: the reviews.
@@ -161,11 +163,14 @@ def make_batches(
         initial_epoch: index of the first epoch, as in ``fit``.
     """
     length = data.maximum_tokens if padding == "pre" else None
+    validation = None
+    if len(data.x_validation):
+        validation = Batches(data.x_validation, data.y_validation, batch_size, None, length)
     return (
         Batches(
             data.x_train, data.y_train, batch_size, seed, length, initial_epoch, data.sample_weights
         ),
-        Batches(data.x_validation, data.y_validation, batch_size, None, length),
+        validation,
         Batches(data.x_test, data.y_test, batch_size, None, length),
     )
 

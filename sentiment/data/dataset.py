@@ -78,6 +78,22 @@ class Dataset:
             digest.update(self.sentences.fingerprint().encode())
         return digest.hexdigest()
 
+    def move_validation_to_training(self) -> "Dataset":
+        """Return the data with all validation reviews, also the sentences, in the training set."""
+        added = self.sentences
+        own = len(self.x_train) - (len(added.x_train) if added else 0)
+        moved = replace(
+            self,
+            x_train=self.x_train[:own].join(self.x_validation),
+            y_train=np.append(self.y_train[:own], self.y_validation),
+            x_validation=self.x_validation[:0],
+            y_validation=self.y_validation[:0],
+        )
+        if added is None or self.sample_weights is None:
+            return moved
+        weight = self.sample_weights[-1] / self.sample_weights[0]
+        return _join_sentences(moved, added.move_validation_to_training(), weight)
+
 
 def load_data(
     source: str, vocabulary_size: int, maximum_tokens: int, sentence_weight: float = 0.0
@@ -174,9 +190,8 @@ def _add_sentences(data: Dataset, words: list[str], weight: float) -> Dataset:
     parts = split(reviews.sequences.hashes, reviews.labels, SPLIT_SIZES, reviews.labels.mean())
     # Their tokens are the word ids, but their hashes are comparable with those of the data.
     hashes = translate(reviews, words).hashes
-    sequences = replace(
-        translate(reviews, data.vocabulary), hashes=hashes, maximum_tokens=data.maximum_tokens
-    )
+    encoded = translate(reviews, data.vocabulary)
+    sequences = replace(encoded, hashes=hashes, maximum_tokens=data.maximum_tokens)
     own = data.x_train.hashes  # of all reviews, also those for validation and testing
     parts = [part[~np.isin(hashes[part], own)] for part in parts]
     if not all(map(len, parts)):
@@ -194,12 +209,18 @@ def _add_sentences(data: Dataset, words: list[str], weight: float) -> Dataset:
         x_test=x_test,
         y_test=y_test,
     )
-    weights = np.repeat(np.array([1, weight], np.float32), [len(data.x_train), len(x_train)])
+    return _join_sentences(data, sentences, weight)
+
+
+def _join_sentences(data: Dataset, sentences: Dataset, weight: float) -> Dataset:
+    """Put one-sentence reviews, each of this weight, behind the training reviews."""
+    sizes = [len(data.x_train), len(sentences.x_train)]
+    weights = np.repeat(np.array([1, weight], np.float32), sizes)
     return replace(
         data,
         sample_weights=weights / weights.mean(),
-        x_train=data.x_train.join(x_train),
-        y_train=np.append(data.y_train, y_train),
+        x_train=data.x_train.join(sentences.x_train),
+        y_train=np.append(data.y_train, sentences.y_train),
         sentences=sentences,
     )
 

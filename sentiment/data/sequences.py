@@ -58,13 +58,15 @@ class Sequences(Sequence[np.ndarray]):
         return replace(self, positions=self.positions[positions])
 
     def join(self, other: "Sequences") -> "Sequences":
-        """Return these reviews and then others, whose tokens are word ids."""
+        """Return these reviews and then others, which may be of another source."""
+        if other.tokens is getattr(self.tokens, "first", self).tokens:  # of the same, or the first
+            return replace(self, positions=np.append(self.positions, other.positions))
         return replace(
             self,
-            tokens=_JoinedTokens(self, other.tokens),  # type: ignore[arg-type]
+            tokens=_JoinedTokens(self, other),  # type: ignore[arg-type]
             offsets=np.append(self.offsets, self.offsets[-1] + other.offsets[1:]),
             hashes=np.append(self.hashes, other.hashes),
-            positions=np.append(self.positions, len(self.hashes) + other.positions),
+            positions=np.append(self.positions, len(self.offsets) - 1 + other.positions),
             id_of_token=None,
         )
 
@@ -97,13 +99,13 @@ class _JoinedTokens:
     """The word ids of two sets of reviews, read as one array. A copy might not fit into memory."""
 
     first: Sequences
-    second: np.ndarray
+    second: Sequences
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        end = self.first.offsets[-1]
+        sequences, end = self.first, self.first.offsets[-1]
         if part.start >= end:
-            return self.second[part.start - end : part.stop - end]
-        tokens, ids = self.first.tokens[part], self.first.id_of_token
+            sequences, part = self.second, slice(part.start - end, part.stop - end)
+        tokens, ids = sequences.tokens[part], sequences.id_of_token
         return tokens if ids is None else ids[tokens]
 
 

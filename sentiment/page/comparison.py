@@ -15,6 +15,7 @@ from sentiment.runs.comparison import (
     describe_differences,
     group_runs,
     mark_incomparable,
+    note_refits,
 )
 from sentiment.runs.record import read_record
 from sentiment.runs.seeds import compare_seeds
@@ -51,7 +52,7 @@ def read_groups(names: list[str]) -> tuple[list[Group], list[str]]:
         except ValueError as error:
             notes.append(f"{name} is left out: {error}")
     groups, repetitions = group_runs(records)
-    notes += [*repetitions, mark_incomparable(groups)]
+    notes += [*repetitions, mark_incomparable(groups), note_refits(groups)]
     describe_differences(groups)
     groups.sort(key=lambda group: _mean(group.validation_accuracies) or 0, reverse=True)
     notes.append(compare_seeds(groups))

@@ -27,7 +27,7 @@ EPOCHS = 1_000  # of more epochs, only every second, third or so on is drawn
 AXES = (("accuracy", "Accuracy"), ("loss", "Loss (binary cross-entropy)"))
 
 
-def draw_history(history: list[dict], best_epoch: int, title: str, path):
+def draw_history(history: list[dict], best_epoch: int, title: str, path, is_refit: bool = False):
     """Draw accuracy and loss against epochs, for training and validation.
 
     Args:
@@ -36,6 +36,7 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
         best_epoch: the epoch whose weights are saved, which is marked.
         title: the title of the figure.
         path: the image file; its suffix chooses the format.
+        is_refit: whether the weights of another training, of as many epochs, are saved instead.
     """
     (title,), families = make_legible([strip_control_characters(title)])
     epochs = [row["epoch"] for row in history]
@@ -59,7 +60,7 @@ def draw_history(history: list[dict], best_epoch: int, title: str, path):
                 markersize=11,
                 fillstyle="none",
                 markeredgewidth=2,
-                label=f"saved: epoch {best_epoch}",
+                label=f"{'chosen' if is_refit else 'saved'}: epoch {best_epoch}",
             )
             _finish_axes(axes, key, label)
             axes.legend()

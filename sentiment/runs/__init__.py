@@ -1,7 +1,7 @@
 """The run folder: what is written in a training, and how it is read afterwards.
 
 recorder.py       RunRecorder, the callback of fit that writes the folder
-state.py          what a training is while it runs, and its record
+state.py          what a training is while it runs;  results.py  its record and its summary
 record.py         RunRecord, a run as it is read;  comparison.py  groups of them
 schema.py         what the files must hold, and how they are read
 saved_model.py    a network loaded safely;  allowed_layers.py  what it may consist of

@@ -19,21 +19,24 @@ from sentiment.runs.schema import MAXIMUM_BYTES, Metrics, State, check, parse_js
 # What must be the same to resume a run, and what is compared when a run is repeated.
 CONDITIONS = ("constants", "data", "versions", "sha256")
 # What a resumed run takes from its checkpoint, besides the conditions, which are the same.
-RESUMED = ("started", "options", "evaluate_test", "like", "history", "best")
+RESUMED = ("started", "options", "evaluate_test", "like", "history", "best", "refit")
 
 
-def write_checkpoint(path: Path, state: dict, model: keras.Model, best_weights: list | None):
+def write_checkpoint(
+    path: Path, state: dict, model: keras.Model | None = None, best_weights: list | None = None
+):
     """Write a checkpoint.
 
     Args:
         path: the file.
         state: what is written as JSON.
         model: a compiled model whose optimizer is built. Its weights, the states of its dropout,
-            and all variables of its optimizer, moving averages included, are written.
+            and all variables of its optimizer, moving averages included, are written. None: the
+            training has not begun.
         best_weights: the weights that will be restored at the end, if there are any yet.
     """
     arrays: dict[str, Any] = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
-    for name, variable in _name_variables(model).items():
+    for name, variable in _name_variables(model).items() if model else ():
         arrays[name] = keras.ops.convert_to_numpy(variable)
     for number, weight in enumerate(best_weights or ()):
         arrays[f"best_{number}"] = weight
@@ -146,20 +149,32 @@ def _read_state(archive: zipfile.ZipFile) -> dict:
         raise ValueError("its state is too large")
     state = parse_json(_read_array(archive, "state").tobytes().decode())
     check(state, State, Metrics)
-    history, best = state["history"], state["best"]
-    if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
-        raise ValueError("its history lacks an epoch")
-    if len(history) > state["constants"].get("EPOCHS", 0):
-        raise ValueError("its history has more epochs than EPOCHS")
-    if any(row.keys() != history[0].keys() for row in history):
-        raise ValueError("the epochs of its history have different metrics")
+    history, best, refit = state["history"], state["best"], state["refit"]
+    _check_history(history, state["constants"].get("EPOCHS", 0))
     # As text, because NaN does not equal itself.
     rows = [json.dumps(row) for row in history]
     if json.dumps(best) not in (rows or ["null"]):
         raise ValueError("its best epoch is not in its history")
+    if refit is not None:
+        check(refit, Metrics)
+        has_sentences = ("sentences" in refit, "sentences" in state["data"])
+        if not (best and state["constants"].get("REFIT")) or len(set(has_sentences)) > 1:
+            raise ValueError("its refit can't be one of this run")
+        history = refit["history"]
+        _check_history(history, best["epoch"])
     if ("best_0.npy" in archive.namelist()) != bool(history):
         raise ValueError("it lacks the weights of its best epoch")
     return state
+
+
+def _check_history(history: list[dict], most: int):
+    """Raise a ValueError unless a history has each epoch, and no more than this number of them."""
+    if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
+        raise ValueError("its history lacks an epoch")
+    if len(history) > most:
+        raise ValueError(f"its history has more than {most} epochs")
+    if any(row.keys() != history[0].keys() for row in history):
+        raise ValueError("the epochs of its history have different metrics")
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -151,6 +151,12 @@ def mark_incomparable(groups: list[Group]) -> str:
     return f"* not comparable: other data than that of the other runs, {usual}"
 
 
+def note_refits(groups: list[Group]) -> str:
+    """Return a note on the groups whose saved weights are not those that were validated."""
+    names = [group.name for group in groups if "refit" in group.metadata]
+    return f"Validation accuracy before the refit: {', '.join(names)}" if names else ""
+
+
 def describe_differences(groups: list[Group]):
     """Describe in which constants and layers each group differs from most groups."""
     found: dict[int, list[tuple[int, str]]] = {id(group): [] for group in groups}

@@ -12,15 +12,20 @@ class EmaWeights:
     def __init__(self, model: keras.Model):
         self.model = model
 
+    def average(self) -> list:
+        """Return the averages; without ``use_ema`` the weights as they are."""
+        self.swap_in()
+        averages = self.model.get_weights()
+        self.swap_out()
+        return averages
+
     def swap_in(self):
-        """Set the model to the averages. Without ``use_ema`` its weights stay as they are."""
+        """Set the model to the averages."""
         self._trained = self.model.get_weights()
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         # JAX reuses the memory of what it evaluates, which must not be that of the averages.
         self.model.set_weights(self.model.get_weights())
 
-    def swap_out(self) -> list:
-        """Set the model to the trained weights again, and return the averages."""
-        averages = self.model.get_weights()
+    def swap_out(self):
+        """Set the model to the trained weights again."""
         self.model.set_weights(self._trained)
-        return averages

@@ -16,7 +16,9 @@ EPSILON = 1e-7  # as in Keras' binary cross-entropy
 DEFAULT_UNSURE: dict[str, Any] = {"margin": 0.1, "words": 5}
 
 
-def measure(model: keras.Model, data: Dataset, padding: str, with_test: bool) -> dict:
+def measure(
+    model: keras.Model, data: Dataset, padding: str, with_test: bool, first: dict | None = None
+) -> dict:
     """Measure a network on the one-sentence reviews, and choose when a prediction is unsure.
 
     Args:
@@ -24,11 +26,14 @@ def measure(model: keras.Model, data: Dataset, padding: str, with_test: bool) ->
         data: what it was trained on.
         padding: how the reviews are padded, ``"post"`` or ``"pre"``.
         with_test: whether to evaluate the test set, too.
+        first: what was returned for the network of the first training, if this is that of the
+            second one, which knows the validation set.
 
     Returns:
         ``unsure``, what `choose_unsure` returns, chosen on the one-sentence reviews of the
         validation set if there are any, otherwise on all reviews of it; and ``sentences``, if there
-        are any: accuracy and loss on each set of them.
+        are any: accuracy and loss on each set of them. The test set alone is new if there is a
+        ``first``.
     """
     padded_length = data.maximum_tokens if padding == "pre" else None
 
@@ -36,14 +41,15 @@ def measure(model: keras.Model, data: Dataset, padding: str, with_test: bool) ->
         predict_on_batch = model.predict_on_batch
         return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, padded_length)[:, 0]
 
-    chosen_on = data.sentences or data
-    probabilities, labels = predict(chosen_on.x_validation), chosen_on.y_validation
-    results: dict = {"unsure": choose_unsure(probabilities, labels, chosen_on.x_validation.lengths)}
-    if data.sentences:
-        results["sentences"] = {"validation": _evaluate(probabilities, labels), "test": None}
-        if with_test:
-            probabilities, labels = predict(data.sentences.x_test), data.sentences.y_test
-            results["sentences"]["test"] = _evaluate(probabilities, labels)
+    chosen_on, sentences = data.sentences or data, data.sentences
+    if first is None:
+        probabilities, labels = predict(chosen_on.x_validation), chosen_on.y_validation
+        unsure = choose_unsure(probabilities, labels, chosen_on.x_validation.lengths)
+        first = {"unsure": unsure, "sentences": {"validation": _evaluate(probabilities, labels)}}
+    results: dict = {"unsure": first["unsure"]}
+    if sentences:
+        test = _evaluate(predict(sentences.x_test), sentences.y_test) if with_test else None
+        results["sentences"] = {"validation": first["sentences"]["validation"], "test": test}
     return results
 
 

@@ -1,19 +1,14 @@
 """The callback that records a training in its run folder."""
 
+import functools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
-from sentiment.console import (
-    format_message,
-    is_interactive,
-    print_to_stderr,
-    show_in_notebook,
-    warn,
-)
-from sentiment.constants import Settings
+from sentiment.console import format_message, is_interactive, print_to_stderr, warn
 from sentiment.data.dataset import Dataset
 from sentiment.distribution import (
     broadcast,
@@ -25,23 +20,17 @@ from sentiment.errors import SentimentError
 from sentiment.plots import draw_history
 from sentiment.runs import checkpoint as checkpoints
 from sentiment.runs import folder as folders
-from sentiment.runs import sanity_checks
+from sentiment.runs import results, sanity_checks
 from sentiment.runs import state as states
 from sentiment.runs.atomic import write_atomically, write_text
 from sentiment.runs.ema import EmaWeights
 from sentiment.runs.interrupt import InterruptHandler
 from sentiment.runs.measurement import measure
-from sentiment.runs.network import (
-    check_network,
-    copy_network,
-    describe_network,
-    find_own_layers,
-)
+from sentiment.runs.network import check_network, copy_network, describe_network
 from sentiment.runs.record import write_history, write_vocabulary
-from sentiment.runs.reproduction import compare_with, find_differences
+from sentiment.runs.reproduction import find_differences
 from sentiment.runs.tensorboard import check_tensorboard, write_events
-
-REQUIRED_CONSTANTS = ("NAME", "SEED", "EPOCHS")
+from sentiment.settings import Settings
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -52,6 +41,9 @@ class RunRecorder(keras.callbacks.Callback):
     ``fit`` it restores the best weights. If the optimizer keeps an exponential moving average of
     the weights (``use_ema``), the averages are what is validated and restored. A run is finished
     once `finish` has written its ``run.json``; the checkpoint is then deleted.
+
+    With ``REFIT`` a second recorder, in the same folder, records a second training. It has no
+    validation set, and its last weights are saved, in place of the first ones once it has ended.
 
     Args:
         script: path of the training script.
@@ -73,8 +65,6 @@ class RunRecorder(keras.callbacks.Callback):
 
     def __init__(self, script: str, settings: Settings, data: Dataset):
         super().__init__()
-        if missing := [name for name in REQUIRED_CONSTANTS if name not in settings.constants]:
-            raise SentimentError(f"a training script needs the constants {', '.join(missing)}")
         self.settings = settings
         self.data = data
         self.padding = settings.constants.get("PADDING", "post")
@@ -82,17 +72,23 @@ class RunRecorder(keras.callbacks.Callback):
         if differences := find_differences(broadcast(lambda: self.state), self.state):
             raise SentimentError(f"this process differs from the main process: {differences[0]}")
         self.folder = settings.resumed
+        self.arrays: dict = {}  # those of a checkpoint
         if self.folder:
             started, self.arrays = broadcast(self._open_checkpoint)
             if differences := find_differences(started, self.state):
                 raise SentimentError(
                     f"{self.folder} can only be resumed as it was started: {differences[0]}"
                 )
+            if settings.is_refit != bool(started["refit"]):
+                raise SentimentError(f"{self.folder} was trained by another process; try again")
             self.state |= {name: started[name] for name in checkpoints.RESUMED}
         self.initial_epoch = self._epochs if self._is_patience_exhausted() else len(self.history)
         self.device = describe_device()
-        print(states.format_data(self.state["data"]))
-        warn(*sanity_checks.check_data(data), *sanity_checks.check_device(self.device))
+        if settings.is_refit:
+            print(states.format_refit(self.state["data"], self._epochs))
+        else:
+            print(states.format_data(self.state["data"]))
+            warn(*sanity_checks.check_data(data), *sanity_checks.check_device(self.device))
         self.problems: list[str] = []
         self.best_weights: list | None = None
         if settings.constants.get("TENSORBOARD"):
@@ -102,15 +98,17 @@ class RunRecorder(keras.callbacks.Callback):
 
     @property
     def history(self) -> list[dict]:
-        return self.state["history"]
-
-    @property
-    def _epochs(self) -> int:
-        return self.settings.constants["EPOCHS"]
+        """The epochs of this training, the first or the second one."""
+        return (self.state["refit"] if self.settings.is_refit else self.state)["history"]
 
     @property
     def best(self) -> dict | None:
         return self.state["best"]
+
+    @property
+    def _epochs(self) -> int:
+        is_refit, constants = self.settings.is_refit, self.settings.constants
+        return self.best["epoch"] if self.best and is_refit else constants["EPOCHS"]
 
     def on_train_begin(self, logs=None):
         with without_distribution():
@@ -118,14 +116,14 @@ class RunRecorder(keras.callbacks.Callback):
         self.network = describe_network(self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         self.ema = EmaWeights(self.model)
-        if self.folder:
+        if not self.folder:
+            self.folder = broadcast(self._create_folder)
+        elif self.arrays:
             try:
                 self.best_weights = checkpoints.restore_checkpoint(self.model, self.arrays)
             except ValueError as error:
                 raise SentimentError(f"{self.folder} can't be resumed: {error}") from None
-            del self.arrays
-        else:
-            self.folder = broadcast(self._create_folder)
+            self.arrays = {}
         print(f"Run folder: {format_message(self.folder)}")
         self.first_loss: float | None = None
         self.interrupt.is_training = True
@@ -151,34 +149,34 @@ class RunRecorder(keras.callbacks.Callback):
         self._stop_if_interrupted()
 
     def on_test_end(self, logs=None):
-        self.validated_weights = self.ema.swap_out()
+        self.ema.swap_out()
 
     def on_epoch_end(self, epoch, logs=None):
         self._stop_if_diverged()
-        if not logs.keys() >= {"accuracy", "val_accuracy", "val_loss"}:
-            raise SentimentError(
-                "training or validation accuracy is missing: pass validation_data=validation to "
-                'fit and weighted_metrics=["accuracy"] to compile'
-            )
+        is_refit, constants = self.settings.is_refit, self.settings.constants
+        sanity_checks.check_metrics(logs, is_refit)
         seconds = round(time.perf_counter() - self.epoch_started, 2)
         row = {"epoch": epoch + 1, **states.keep_numbers(logs), "seconds": seconds}
-        if (
+        if is_refit:
+            self.best_weights = self.ema.average()
+        elif (
             self.best is None
-            or not self.settings.constants.get("RESTORE_BEST_WEIGHTS", True)
+            or not constants.get("RESTORE_BEST_WEIGHTS", True)
             or row["val_loss"] < self.best["val_loss"]
         ):
             self.state["best"] = row
-            self.best_weights = self.validated_weights
+            self.best_weights = self.ema.average()
             self._write(folders.MODEL, self._save_model)
         self.history.append(row)
-        if is_main_process():
+        if is_main_process() and not is_refit:
             write_history(self.folder / folders.HISTORY, self.history)
         self._write(folders.CHECKPOINT, self._save_checkpoint)
-        if self.settings.constants.get("TENSORBOARD") and is_main_process():
+        if constants.get("TENSORBOARD") and is_main_process() and not is_refit:
             write_events(self.folder, row)
         if not is_interactive():
             print(states.format_epoch(row, self._epochs), flush=True)  # a log shows it at once
-        warn(*sanity_checks.check_epoch(row, self.data.y_validation))
+        if not is_refit:
+            warn(*sanity_checks.check_epoch(row, self.data.y_validation))
         if self._is_patience_exhausted():
             self.model.stop_training = True
 
@@ -187,12 +185,12 @@ class RunRecorder(keras.callbacks.Callback):
         self._stop_if_interrupted()
         self.model.set_weights(self.best_weights)
 
-    def finish(self, test: dict | None) -> Path:
-        """Write the plot and ``run.json``, and print a summary.
+    def finish(self, evaluate: Callable[[], dict]) -> Path:
+        """Write the plot and ``run.json``, and print a summary; not before a second training.
 
         Args:
-            test: ``accuracy`` and ``loss`` of the restored weights on the test set; None if it was
-                not evaluated.
+            evaluate: evaluates the test set; returns ``accuracy`` and ``loss``. It is called once,
+                after the last training, or with ``--no-test`` not at all.
 
         Returns:
             The run folder.
@@ -202,29 +200,31 @@ class RunRecorder(keras.callbacks.Callback):
         """
         if not self.folder or not self.best_weights:
             raise SentimentError("fit needs the recorder: callbacks=[recorder]")
+        is_last = not self.settings.is_followed_by_refit
+        test = evaluate() if is_last and self.settings.evaluate_test else None
         if not is_main_process():
             return self.folder
-        accuracy = states.format_test(test, self.data)
-        self._draw(f"{self.folder.name}: test accuracy {accuracy}")
+        with without_distribution():
+            network, refit = copy_network(self.model, self.best_weights), self.state["refit"]
+            measured = measure(network, self.data, self.padding, test is not None, refit)
+        if not is_last:
+            self.state["refit"] = {"history": [], **measured}
+            write = functools.partial(checkpoints.write_checkpoint, state=self.state)
+            self._write(folders.CHECKPOINT, write)
+            return self.folder
+        accuracy = results.format_test(test, self.data, self.settings.is_refit)
+        self._draw(f"{self.folder.name}: test accuracy {accuracy}", self.settings.is_refit)
         if self.settings.resumed:  # its files may have been changed meanwhile
             write_vocabulary(self.folder / folders.VOCABULARY, self.data.vocabulary)
-            write_history(self.folder / folders.HISTORY, self.history)
+            write_history(self.folder / folders.HISTORY, self.state["history"])
             self._write(folders.MODEL, self._save_model)
-        with without_distribution():
-            network = copy_network(self.model, self.best_weights)
-            measured = measure(network, self.data, self.padding, test is not None)
-        record = states.make_record(
+        record = results.make_record(
             self.state, self.network, self.model, self.folder, self.device, test, measured
         )
         write_text(self.folder / folders.RECORD, json.dumps(record, indent=2) + "\n")
         (self.folder / folders.CHECKPOINT).unlink(missing_ok=True)
         folders.unlock_run_folder(self.folder, self.lock)
-        print(states.format_summary(record, accuracy, self.folder))
-        if self.state["like"]:
-            now, like = {**self.state, "device": {"device": self.device}}, Path(self.state["like"])
-            layers = find_own_layers(self.model)
-            print(format_message(compare_with(like, self.folder, now, self.history, layers)))
-        show_in_notebook(self.folder / folders.PLOT)
+        results.report(record, accuracy, self.state, self.model, self.folder)
         return self.folder
 
     def _lock(self):
@@ -244,7 +244,7 @@ class RunRecorder(keras.callbacks.Callback):
 
     def _is_patience_exhausted(self) -> bool:
         patience = self.settings.constants.get("PATIENCE", 0)
-        if not patience or not self.history:
+        if not patience or not self.history or self.settings.is_refit:
             return False
         best_epoch = min(self.history, key=lambda row: row["val_loss"])["epoch"]
         return len(self.history) - best_epoch >= patience
@@ -270,22 +270,23 @@ class RunRecorder(keras.callbacks.Callback):
         if (self.folder / folders.RECORD).exists():
             return f"{self.folder} is finished"
         self._save_unfinished()
+        part = " of the refit" if self.settings.is_refit else ""
         return (
-            f"stopped after {len(self.history)} of {self._epochs} epochs; to continue: "
+            f"stopped after {len(self.history)} of {self._epochs} epochs{part}; to continue: "
             f"{states.format_command(self.state['script'], '--resume', self.folder.name)}"
         )
 
     def _save_unfinished(self):
         """Save the plot if there is a history, otherwise the network as it is."""
         if self.best:
-            self._draw(f"{self.folder.name}, unfinished: {len(self.history)} epochs")
+            self._draw(f"{self.folder.name}, unfinished: {len(self.state['history'])} epochs")
         elif self.interrupt.is_training:
             self.best_weights = self.model.get_weights()
             self._write(folders.MODEL, self._save_model)
 
-    def _draw(self, title):
-        epoch = self.best["epoch"]
-        self._write(folders.PLOT, lambda path: draw_history(self.history, epoch, title, path))
+    def _draw(self, title, is_refit=False):
+        rows, epoch = self.state["history"], self.best["epoch"]
+        self._write(folders.PLOT, lambda path: draw_history(rows, epoch, title, path, is_refit))
 
     def _write(self, name, write):
         if is_main_process():

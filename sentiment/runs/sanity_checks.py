@@ -7,6 +7,7 @@ import numpy as np
 
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
+from sentiment.errors import SentimentError
 
 MARGIN = 0.1  # share of the mistakes of a constant prediction that must be avoided
 DEVIATIONS = 2  # standard deviations by which guessing may be worse than a half
@@ -44,6 +45,30 @@ def check_loss(loss: float, first_loss: float) -> list[str]:
     if loss <= first_loss + DIVERGED:
         return []
     return [f"the loss diverges ({loss:.3g}); try a lower LEARNING_RATE"]
+
+
+def check_metrics(metrics: dict, is_refit: bool):
+    """Check that an epoch has the metrics that are recorded.
+
+    Args:
+        metrics: the metrics by name.
+        is_refit: whether this is the second training of a run with ``REFIT``, which has no
+            validation set.
+
+    Raises:
+        SentimentError: if it has not.
+    """
+    if is_refit and "val_loss" in metrics:
+        raise SentimentError(
+            "with REFIT the second training has no validation set: use settings.is_refit in main "
+            "as train_lstm.py does"
+        )
+    validated = set() if is_refit else {"val_accuracy", "val_loss"}
+    if not metrics.keys() >= {"accuracy", *validated}:
+        raise SentimentError(
+            "training or validation accuracy is missing: pass validation_data=validation to "
+            'fit and weighted_metrics=["accuracy"] to compile'
+        )
 
 
 def check_epoch(row: dict, labels: np.ndarray) -> list[str]:

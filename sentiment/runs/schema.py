@@ -51,6 +51,7 @@ class Constants(TypedDict, total=False):
     NAME: str
     SEED: Count
     EPOCHS: Positive
+    REFIT: bool
     VOCABULARY_SIZE: Positive
     MAXIMUM_TOKENS: Positive
     PADDING: Literal["post", "pre"]
@@ -86,6 +87,15 @@ class Unsure(TypedDict):
     words: Count
 
 
+class Refit(TypedDict):
+    """The second training of a run with ``REFIT``, on training and validation reviews."""
+
+    training: Count  # number of reviews, without one-sentence reviews
+    epochs: Positive
+    accuracy: Share  # on these reviews in the last epoch
+    loss: float
+
+
 class Record(TypedDict):
     """``run.json``. Older records lack some of it."""
 
@@ -106,17 +116,29 @@ class Record(TypedDict):
     test: Result | None  # None: the test set was not evaluated
     sentences: NotRequired[Results]  # on one-sentence reviews
     unsure: NotRequired[Unsure]
+    refit: NotRequired[Refit]
 
 
-class Row(TypedDict):
-    """An epoch of the history."""
-
+class UnvalidatedRow(TypedDict):
     epoch: Positive
     accuracy: Share
     loss: float
+    seconds: Seconds
+
+
+class Row(UnvalidatedRow):
+    """An epoch of the history."""
+
     val_accuracy: Share
     val_loss: float
-    seconds: Seconds
+
+
+class RefitState(TypedDict):
+    """The state of the second training, and what was measured after the first one."""
+
+    history: list[UnvalidatedRow]
+    unsure: Unsure
+    sentences: NotRequired[Results]
 
 
 class Metrics(TypedDict):
@@ -139,6 +161,7 @@ class State(TypedDict):
     sha256: dict[str, str]
     history: list[Row]
     best: Row | None
+    refit: RefitState | None  # None: the first training has not ended
 
 
 class Recipe(TypedDict):

@@ -1,22 +1,22 @@
-"""What a training is and becomes: its state while it runs, its record, and how both are printed."""
+"""The state of a training while it runs, and how it is printed."""
 
 import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from sentiment.console import is_notebook, strip_control_characters
-from sentiment.constants import Settings
 from sentiment.data.dataset import Dataset
+from sentiment.data.tables import count
 from sentiment.data.word_vectors import WORD_VECTORS
 from sentiment.errors import SentimentError
 from sentiment.runs.atomic import hash_file
-from sentiment.runs.checkpoint import CONDITIONS
-from sentiment.runs.folder import HASHED_FILES
 from sentiment.runs.record import read_versions
+from sentiment.settings import Settings
+
+REQUIRED_CONSTANTS = ("NAME", "SEED", "EPOCHS")
 
 
 def make_state(script: str, settings: Settings, data: Dataset) -> dict:
@@ -28,9 +28,11 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
         data: what it reads.
 
     Raises:
-        SentimentError: if a file of word vectors can't be read.
+        SentimentError: if a constant is missing, or if a file of word vectors can't be read.
     """
-    hashes = {Path(script).name: hash_file(Path(script)), "data": data.fingerprint()}
+    if missing := [name for name in REQUIRED_CONSTANTS if name not in settings.constants]:
+        raise SentimentError(f"a training script needs the constants {', '.join(missing)}")
+    hashes = {Path(script).name: settings.script_hash, "data": data.fingerprint()}
     word_vectors = settings.constants.get("WORD_VECTORS", "none")
     if word_vectors not in WORD_VECTORS:
         try:
@@ -55,45 +57,7 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
         "sha256": hashes,
         "history": [],
         "best": None,  # the row of the history whose weights are restored
-    }
-
-
-def make_record(
-    state: dict,
-    network: list,
-    model: keras.Model,
-    folder: Path,
-    device: str,
-    test: dict | None,
-    measured: dict,
-) -> dict:
-    """Return what ``run.json`` holds of a training that has ended.
-
-    Args:
-        state: its state.
-        network: its layers, a line each.
-        model: the network.
-        folder: the run folder.
-        device: the name of the device.
-        test: accuracy and loss on the test set, if it was evaluated.
-        measured: what `sentiment.runs.measurement.measure` returned.
-    """
-    history, best = state["history"], state["best"]
-    seconds = sum(row["seconds"] for row in history) / len(history)
-    hashes = {name: hash_file(folder / name) for name in HASHED_FILES}
-    return {
-        **{key: state[key] for key in ("script", "started", *CONDITIONS)},
-        "sha256": {**state["sha256"], **hashes},
-        "device": device,
-        "network": network,
-        "parameters": model.count_params(),
-        "seconds_per_epoch": round(seconds, 2),
-        "epochs": len(history),
-        "best_epoch": min(history, key=lambda row: row["val_loss"])["epoch"],
-        "restored_epoch": best["epoch"],
-        "validation": {"accuracy": best["val_accuracy"], "loss": best["val_loss"]},
-        "test": test and keep_numbers(test),
-        **measured,
+        "refit": None,  # the second training, once the first one has ended
     }
 
 
@@ -121,6 +85,14 @@ def format_data(data: dict) -> str:
     return text
 
 
+def format_refit(data: dict, epochs: int) -> str:
+    """Return the line with which a second training begins."""
+    counts = [(data, "reviews"), (data.get("sentences"), "one-sentence reviews")]
+    reviews = [f"{part['training'] + part['validation']:,} {name}" for part, name in counts if part]
+    both = f"{' and '.join(reviews)} for training and validation together"
+    return f"Refit: {both}, {count(epochs, 'epoch')}"
+
+
 def format_command(script: str, *arguments: str) -> str:
     """Return how a script is called with these arguments, in a shell or in a notebook."""
     if is_notebook():
@@ -130,41 +102,7 @@ def format_command(script: str, *arguments: str) -> str:
 
 def format_epoch(row: dict, epochs: int) -> str:
     """Return the line of an epoch, where there is no progress bar."""
-    return (
-        f"Epoch {row['epoch']} of {epochs}: accuracy {row['accuracy']:.2%}, "
-        f"loss {row['loss']:.4f}, val_accuracy {row['val_accuracy']:.2%}, "
-        f"val_loss {row['val_loss']:.4f}, {row['seconds']:.1f} s"
-    )
-
-
-def format_test(test: dict | None, data: Dataset) -> str:
-    """Return the test accuracy in words."""
-    if not test:
-        return "not evaluated"
-    return f"{test['accuracy']:.2%} on {len(data.x_test):,} {data.test_name}"
-
-
-def format_summary(record: dict, test_accuracy: str, folder: Path) -> str:
-    """Return the lines that are printed at the end of a training."""
-    epochs = f"{record['epochs']}"
-    if record["epochs"] < record["constants"]["EPOCHS"]:
-        patience = record["constants"].get("PATIENCE")
-        epochs += f" (stopped early, PATIENCE is {patience})" if patience else " (stopped early)"
-    sentences = ""
-    if "sentences" in record:
-        split, counts = "validation", record["data"]["sentences"]
-        if record["sentences"]["test"]:
-            split = "test"
-        accuracy = record["sentences"][split]["accuracy"]
-        kind = "" if split == "test" else f" for {split}"
-        sentences = (
-            f"\nSentence accuracy  {accuracy:.2%} on {counts[split]:,} one-sentence reviews{kind}"
-        )
-    return (
-        f"\nTest accuracy      {test_accuracy}{sentences}"
-        f"\nBest epoch         {record['best_epoch']} of {epochs}"
-        f"\nSaved weights      epoch {record['restored_epoch']}, validation accuracy "
-        f"{record['validation']['accuracy']:.2%}"
-        f"\nSeconds per epoch  {record['seconds_per_epoch']:.1f} ({record['device']})"
-        f"\nRun folder         {strip_control_characters(str(folder))}"
-    )
+    metrics = [f"accuracy {row['accuracy']:.2%}", f"loss {row['loss']:.4f}"]
+    if "val_loss" in row:
+        metrics += [f"val_accuracy {row['val_accuracy']:.2%}", f"val_loss {row['val_loss']:.4f}"]
+    return f"Epoch {row['epoch']} of {epochs}: {', '.join(metrics)}, {row['seconds']:.1f} s"
