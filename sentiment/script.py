@@ -31,10 +31,9 @@ def training_script(script: dict) -> Callable:
     """Make a script's ``main(settings)`` a function that takes a list of arguments.
 
     It sets the script's constants from the arguments, calls ``main`` for each seed, with JAX on all
-    devices, and gives the constants their values back. With ``REFIT`` it calls ``main`` a second
-    time, with ``settings.is_refit``, and ``EPOCHS`` is then the number of epochs that the first
-    call has chosen. In a notebook, too, it can be called again
-    and again::
+    devices, and gives the constants their values back. With ``REFIT`` it calls ``main`` twice: in
+    the second call ``settings.is_refit`` is true, and ``EPOCHS`` is the number of epochs that the
+    first one has chosen. In a notebook, too, it can be called again and again::
 
         import train_lstm
 
