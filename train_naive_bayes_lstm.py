@@ -14,8 +14,9 @@ from sentiment.cli import run
 from sentiment.data import load_data, make_batches
 from sentiment.layers import (
     LSTM,
-    NaiveBayes,
-    count_words,
+    AverageInPrediction,
+    NgramClassifiers,
+    fit_ngram_classifiers,
     masked_conv_pool,
     padding_mask,
     set_chrono_bias,
@@ -28,14 +29,14 @@ from sentiment.script import training_script
 # Data
 DATA = "auto"  # "imdb", "imdb-package", "auto" (the first one available), "sentences", or a path
 SENTENCE_WEIGHT = 0.0  # weight of added one-sentence reviews in the loss; 0: none are added
-VOCABULARY_SIZE = 30_000  # number of word ids; rarer words are out of vocabulary
+VOCABULARY_SIZE = 20_000  # number of word ids; rarer words are out of vocabulary
 MAXIMUM_TOKENS = 500  # tokens per review; longer reviews keep their last tokens
 PADDING = "post"  # "post": to the longest in a batch, masked; "pre": to MAXIMUM_TOKENS, unmasked
 BATCH_SIZE = 64  # reviews per training step
 
 # Model
-NAIVE_BAYES_TERMS = 200_000  # number of words and bigrams, the most frequent ones
-NEGATION_SCOPE = 0  # words after "not" and the like that are terms of their own; 0: off
+NGRAMS = 200_000  # number of words, bigrams and trigrams, the most frequent ones
+NEGATION_SCOPE = 0  # words after "not" and the like that are n-grams of their own; 0: off
 EMBEDDING_SIZE = 64  # embedding dimension
 WORD_VECTORS = "ppmi"  # "ppmi": from the training reviews; "none": random; or a GloVe file
 DROPOUT_AFTER_EMBEDDING = 0.4  # dropout rate
@@ -70,10 +71,10 @@ def build_model():
     x, mask = masked_conv_pool(x, mask, FILTERS, KERNEL_SIZE, POOL_SIZE)
     x = LSTM(LSTM_UNITS)(x, mask=mask)  # keras.layers.LSTM, but faster
     x = layers.Dropout(DROPOUT_AFTER_LSTM)(x)
+    naive_bayes, regression = NgramClassifiers(NGRAMS, NEGATION_SCOPE, dtype="float32")(word_ids)
     # The CNN-LSTM learns what to add to the log odds of naive Bayes.
-    log_odds = NaiveBayes(NAIVE_BAYES_TERMS, NEGATION_SCOPE, dtype="float32")(word_ids)
-    scale = layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype="float32")
-    x = layers.Dense(1, dtype="float32")(x) + scale(log_odds)
+    x = layers.Dense(1, dtype="float32")(x) + naive_bayes
+    x = AverageInPrediction(dtype="float32")([x, regression])  # trains only the first of the two
     return keras.Model(word_ids, layers.Activation("sigmoid", dtype="float32")(x))
 
 
@@ -87,7 +88,7 @@ def main(settings):
         data = data.move_validation_to_training()
     train, validation, test = make_batches(data, BATCH_SIZE, PADDING, SEED, recorder.initial_epoch)
     model = build_model()
-    count_words(model, data)
+    fit_ngram_classifiers(model, data)
     set_word_vectors(model, WORD_VECTORS, data)
     set_chrono_bias(model, CHRONO_TIMESTEPS)
     model.summary()

@@ -40,7 +40,7 @@ WHOLE_NUMBERS = {
     "FILTERS": (1, 10_000),
     "KERNEL_SIZE": (1, 1_000),
     "POOL_SIZE": (1, 1_000),
-    "NAIVE_BAYES_TERMS": (1, 1_000_000),
+    "NGRAMS": (1, 1_000_000),
     "NEGATION_SCOPE": (0, 100),
     "LSTM_UNITS": (1, 10_000),
     "CHRONO_TIMESTEPS": (0, 100_000),

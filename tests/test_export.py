@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
     arguments += ["--lstm-units", "8", "--epochs", "1"]
     for script, *own in (
         ("train_cnn_lstm.py", "--name", "pre_padded", "--padding", "pre"),
-        ("train_naive_bayes_lstm.py", "--name", "naive_bayes", "--naive-bayes-terms", "5000"),
+        ("train_naive_bayes_lstm.py", "--name", "naive_bayes", "--ngrams", "5000"),
     ):
         done = run_script(script, *arguments, *own, folder=folder)
         assert done.returncode == 0, done.stderr

@@ -71,7 +71,7 @@ def evaluated(monkeypatch):
     [
         (train_lstm, ["--learning-rate-schedule=cosine"]),
         pytest.param(
-            *(train_naive_bayes_lstm, ["--naive-bayes-terms=500", "--ema-momentum=0.5"]),
+            *(train_naive_bayes_lstm, ["--ngrams=500", "--ema-momentum=0.5"]),
             marks=pytest.mark.extended,
         ),
     ],

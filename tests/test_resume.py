@@ -67,7 +67,7 @@ def test_a_run_is_resumed_only_as_it_was_started(train, train_one_epoch, small_d
 
 @pytest.mark.extended
 def test_moving_averages_of_the_weights_are_resumed(train, train_one_epoch, capsys):
-    arguments = ["--naive-bayes-terms=1000", "--batch-size=4", "--ema-momentum=0.98"]
+    arguments = ["--ngrams=1000", "--batch-size=4", "--ema-momentum=0.98"]
     train_one_epoch(train_naive_bayes_lstm, *SMALL, *arguments)
     train(train_naive_bayes_lstm, "--resume")
     train(train_naive_bayes_lstm, "--like", "naive_bayes_lstm")

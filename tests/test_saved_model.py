@@ -23,7 +23,7 @@ import train_lstm
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
 from sentiment.inference import load_predictor
-from sentiment.layers import LSTM, NaiveBayes, masked_conv_pool, padding_mask
+from sentiment.layers import LSTM, NgramClassifiers, masked_conv_pool, padding_mask
 from sentiment.runs.network import check_network
 from sentiment.runs.reproduction import compare_with
 from sentiment.runs.saved_model import load_model
@@ -73,7 +73,7 @@ def convolve(word_ids):
 
 
 def count(word_ids):
-    return layers.Concatenate()([NaiveBayes(20)(word_ids), average(word_ids)])
+    return layers.Concatenate()([*NgramClassifiers(20)(word_ids), average(word_ids)])
 
 
 def attend(word_ids):
@@ -110,10 +110,10 @@ def test_a_network_of_known_layers_loads_with_its_weights(name, tmp_path):
     np.testing.assert_array_equal(loaded(ids), model(ids))
 
 
-def count_terms(terms, reviews=20):
-    """Return a network whose naive Bayes layer has counted a few reviews."""
+def fit_ngrams(ngrams, reviews=20):
+    """Return a network whose n-gram classifiers know a few reviews."""
     model = build_network(
-        lambda ids: layers.Concatenate()([NaiveBayes(terms, name="x")(ids), average(ids)])
+        lambda ids: layers.Concatenate()([*NgramClassifiers(ngrams, name="x")(ids), average(ids)])
     )
     ids = np.arange(4, 4 + reviews, dtype=np.int32)
     sequences = [np.array([1, *pair], dtype=np.int32) for pair in zip(ids, ids + 1, strict=True)]
@@ -121,23 +121,23 @@ def count_terms(terms, reviews=20):
     return model
 
 
-def test_a_large_table_with_few_terms_loads(tmp_path):
-    count_terms(200_000).save(tmp_path / "model.keras")
+def test_a_large_table_with_few_ngrams_loads(tmp_path):
+    fit_ngrams(200_000).save(tmp_path / "model.keras")
     assert (tmp_path / "model.keras").stat().st_size < 40_000
-    assert load_model(tmp_path / "model.keras").get_layer("x").terms == 200_000
+    assert load_model(tmp_path / "model.keras").get_layer("x").ngrams == 200_000
 
 
-def set_terms(terms):
+def set_ngrams(ngrams):
     def change(config):
-        (layer,) = [one for one in config["config"]["layers"] if one["class_name"] == "NaiveBayes"]
-        layer["config"]["terms"] = terms
+        found = [x for x in config["config"]["layers"] if x["class_name"] == "NgramClassifiers"]
+        found[0]["config"]["ngrams"] = ngrams
 
     return change
 
 
 def replace_table(**arrays):
     def change(file):
-        group = file["layers/naive_bayes/vars"]
+        group = file["layers/ngram_classifiers/vars"]
         for name, array in arrays.items():
             del group[name]
             group[name] = array
@@ -145,24 +145,25 @@ def replace_table(**arrays):
     return change
 
 
-PAIRS = np.array([[0, 4], [0, 5]], dtype=np.int32)
+KEYS = np.array([[0, 0, 4], [0, 0, 5]], dtype=np.int32)
+ONES = np.ones(2, dtype=np.float32)
 
 
 @pytest.mark.parametrize(
     ("config", "weights", "expected"),
     [
-        (set_terms(1_000_001), None, "1,000,000 terms"),
-        (set_terms(0), None, "1,000,000 terms"),
-        (set_terms("many"), None, "damaged"),
-        (None, replace_table(pairs=-PAIRS, log_odds=np.ones(2, "float32")), "ids"),
-        (None, replace_table(pairs=PAIRS[:0]), "shape"),
-        (None, replace_table(pairs=PAIRS[[0, 0]], log_odds=np.ones(2, "float32")), "slot"),
-        (None, replace_table(pairs=PAIRS, log_odds=np.full(2, np.nan, "float32")), "NaN"),
+        (set_ngrams(1_000_001), None, "1,000,000"),
+        (set_ngrams(0), None, "1,000,000"),
+        (set_ngrams("many"), None, "damaged"),
+        (None, replace_table(keys=-KEYS, log_odds=ONES, regression=ONES), "ids"),
+        (None, replace_table(keys=KEYS[:0]), "shape"),
+        (None, replace_table(keys=KEYS[[0, 0]], log_odds=ONES, regression=ONES), "slot"),
+        (None, replace_table(keys=KEYS, log_odds=ONES, regression=ONES * np.nan), "NaN"),
     ],
 )
 def test_a_damaged_or_absurd_table_is_one_line(config, weights, expected, tmp_path):
     path = tmp_path / "model.keras"
-    count_terms(1_000).save(path)
+    fit_ngrams(1_000).save(path)
     rewrite(path, config, weights)
     with pytest.raises(ValueError, match=expected) as raised:
         load_model(path)
@@ -170,7 +171,7 @@ def test_a_damaged_or_absurd_table_is_one_line(config, weights, expected, tmp_pa
 
 
 def test_a_run_is_compared_by_what_its_network_saves(tmp_path):
-    model = count_terms(1_000)
+    model = fit_ngrams(1_000)
     factors = model.get_layer("x").factors
     factors.assign(np.linspace(0.5, 1.5, 2_000)[:, np.newaxis])
     first, second = (write_run(tmp_path / name, model) for name in ("first", "second"))

@@ -21,7 +21,7 @@ import train_lstm
 import train_naive_bayes_lstm
 from sentiment.data.batches import Batches
 from sentiment.errors import SentimentError
-from sentiment.layers import count_words
+from sentiment.layers import fit_ngram_classifiers
 from sentiment.runs import atomic, folder, record, recorder
 from tests.conftest import (
     CONSTANTS,
@@ -109,7 +109,7 @@ def test_same_seed_gives_the_same_history_and_weights(twin_runs):
 def test_one_step_changes_every_weight(script, small_data, monkeypatch):
     model = build_model(script, monkeypatch)
     if script is train_naive_bayes_lstm:
-        count_words(model, small_data)
+        fit_ngram_classifiers(model, small_data)
     model.compile(optimizer="adam", loss="binary_crossentropy")
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     x, y = Batches(small_data.x_train, small_data.y_train, 96)[0]
@@ -261,7 +261,7 @@ def test_best_or_last_weights_are_restored(train, small_data):
 
 @pytest.mark.slow
 def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_data):
-    arguments = ["--no-restore-best-weights", "--naive-bayes-terms=1000"]
+    arguments = ["--no-restore-best-weights", "--ngrams=1000"]
     models = train(train_naive_bayes_lstm, *arguments, "--ema-momentum=0.98")
     train(train_naive_bayes_lstm, *arguments, "--ema-momentum=0")
     validation = Batches(small_data.x_validation, small_data.y_validation, 64)

@@ -1,6 +1,6 @@
-"""Weights that a network starts from: word vectors, chrono initialization, counts of words.
+"""Weights that a network starts from: word vectors, chrono initialization, n-grams.
 
-Each ``set_…`` function finds the layers that it is for, wherever they are in the network, prints
+Each function finds the layers that it is for, wherever they are in the network, prints
 which ones they are, and leaves all others as they are.
 """
 
@@ -17,7 +17,7 @@ from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import SPECIAL_TOKENS
 from sentiment.data.word_vectors import read_word_vectors
 from sentiment.errors import SentimentError
-from sentiment.layers.naive_bayes import NaiveBayes
+from sentiment.layers.ngrams import NgramClassifiers
 
 WINDOW = 5  # words on each side that are context; one at distance d counts 1/d
 CONTEXT_WORDS = 1_000  # the most frequent words, whose co-occurrences are counted
@@ -150,15 +150,15 @@ def chrono_bias(units: int, timesteps: int) -> np.ndarray:
     return np.concatenate([-forget_bias, forget_bias])
 
 
-def count_words(model: keras.Model, data: Dataset):
-    """Have the `NaiveBayes` layers of a model count the words of the training reviews."""
-    layers = _find_layers(model, NaiveBayes)
+def fit_ngram_classifiers(model: keras.Model, data: Dataset):
+    """Have the `NgramClassifiers` layers of a model compute their weights from the training set."""
+    layers = _find_layers(model, NgramClassifiers)
     negations = [
         i for i, word in enumerate(data.vocabulary) if word in NEGATIONS or word.endswith("n't")
     ]
     for layer in layers:
-        layer.adapt(data.x_train, data.y_train, negations)
-    _report("Naive Bayes counts", layers, model, "NAIVE_BAYES_TERMS")
+        layer.adapt(data.x_train, data.y_train, data.sample_weights, negations)
+    _report("N-gram classifiers", layers, model, "NGRAMS")
 
 
 def _find_layers(model: keras.Model, kind: Any) -> list[Any]:

@@ -53,7 +53,7 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         reason = " ".join(str(error).split()).partition(". ")[0]
         advice = (
             "; add @keras.saving.register_keras_serializable() and a get_config to "
-            f"{own_layers}, as in sentiment/layers/naive_bayes.py"
+            f"{own_layers}, as in sentiment/layers/ngrams.py"
         )
         raise SentimentError(
             f"Keras can't save this network: {reason}{advice * bool(own_layers)}"

@@ -16,12 +16,12 @@ import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
-from sentiment.layers import NaiveBayes
+from sentiment.layers import NgramClassifiers
 from sentiment.runs.allowed_layers import AllowedLayers
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # in the file, which is a ZIP archive
 MAXIMUM_CONFIG = 10_000_000  # bytes
-UNSAVED_TABLE = 16_000_000  # weights, 64 MB: of naive Bayes layers, whose empty slots aren't saved
+UNSAVED_TABLE = 20_000_002  # weights, 80 MB: of n-gram tables, whose empty slots aren't saved
 
 
 def load_model(path: Path, layers: Iterable[type] = ()) -> keras.Model:
@@ -123,7 +123,7 @@ def _build(config: Any, own: dict[str, type], scope, saved: int) -> keras.Model:
         tables = sum(
             layer.count_params()
             for layer in model._flatten_layers()
-            if isinstance(layer, NaiveBayes)
+            if isinstance(layer, NgramClassifiers)
         )
         if model.count_params() > saved + min(tables, UNSAVED_TABLE):
             raise ValueError(
