@@ -52,16 +52,18 @@ def test_records_state_what_was_measured(own_reviews, monkeypatch, tmp_path, cap
     for name in baseline.MODELS:
         record = json.loads((tmp_path / "records" / f"{name}.json").read_text())
         assert record["data"]["training"] == 350 and record["data"]["test"] == 100
-        for split in ("validation", "test"):
-            accuracy = record[split]["accuracy"]
+        for result in (record["validation"], record["test"], record["refit"]["test"]):
+            accuracy = result["accuracy"]
             assert 0.6 < accuracy < 1
             assert f"{accuracy:.2%}" in printed
 
 
-def test_the_test_set_is_evaluated_once_with_the_chosen_model(own_reviews, monkeypatch):
-    asked = []
+def test_the_test_set_is_evaluated_with_the_chosen_model_and_its_refit(own_reviews, monkeypatch):
+    trained, asked = [], []
 
     def train(texts, labels, c):
+        trained.append((c, len(texts), len(labels)))
+
         def predict(others):
             asked.append((c, len(others)))
             return np.arange(len(others)) < (len(others) if c == 2 else 0)
@@ -76,7 +78,9 @@ def test_the_test_set_is_evaluated_once_with_the_chosen_model(own_reviews, monke
     record = baseline.evaluate_model("fake", data, texts)
     assert record["C"] == 2 and record["validation"]["accuracy"] == 1
     assert asked[:3] == [(c, len(y)) for c in (1, 2, 3)]
-    assert asked[3:] == [(2, len(data.y_test))]
+    assert asked[3:] == [(2, len(data.y_test))] * 2
+    reviews = len(data.y_train) + len(y)
+    assert trained[3:] == [(2, reviews, reviews)] and record["refit"]["training"] == reviews
 
 
 def test_data_that_could_be_either_source_is_refused(monkeypatch):
