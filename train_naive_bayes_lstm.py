@@ -52,8 +52,6 @@ NAME = "naive_bayes_lstm"  # run folder in models/; if it exists, a number is ad
 SEED = 1  # random seed; the same seed gives the same weights on the same CPU
 LEARNING_RATE = 0.002  # learning rate of Adam
 LEARNING_RATE_SCHEDULE = "constant"  # or "cosine": decays to 0; "cosine_with_warmup"
-EPSILON = 1e-5  # epsilon of Adam; a larger one damps the updates for rare words
-EMA_MOMENTUM = 0.98  # momentum of the moving average of the weights; 0: no average
 PRECISION = "float32"  # dtype policy; "mixed_bfloat16" and "mixed_float16" are faster on GPUs
 EPOCHS = 3  # passes over the training set
 PATIENCE = 0  # early stopping: epochs without a lower validation loss; 0: off
@@ -72,9 +70,10 @@ def build_model():
     x = LSTM(LSTM_UNITS)(x, mask=mask)  # keras.layers.LSTM, but faster
     x = layers.Dropout(DROPOUT_AFTER_LSTM)(x)
     naive_bayes, regression = NgramClassifiers(NGRAMS, NEGATION_SCOPE, dtype="float32")(word_ids)
-    # The CNN-LSTM learns what to add to the log odds of naive Bayes.
+    # The CNN-LSTM learns what to add to the log odds of naive Bayes. In prediction, their sum is
+    # averaged with the log odds of a logistic regression, which is fitted beforehand.
     x = layers.Dense(1, dtype="float32")(x) + naive_bayes
-    x = AverageInPrediction(dtype="float32")([x, regression])  # trains only the first of the two
+    x = AverageInPrediction(dtype="float32")([x, regression])
     return keras.Model(word_ids, layers.Activation("sigmoid", dtype="float32")(x))
 
 
@@ -94,9 +93,7 @@ def main(settings):
     model.summary()
     learning_rate = make_schedule(LEARNING_RATE_SCHEDULE, LEARNING_RATE, EPOCHS * len(train))
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            learning_rate, epsilon=EPSILON, use_ema=EMA_MOMENTUM > 0, ema_momentum=EMA_MOMENTUM
-        ),
+        optimizer=keras.optimizers.Adam(learning_rate),
         loss="binary_crossentropy",
         weighted_metrics=["accuracy"],  # weighted: devices that share a batch use sample weights
     )

@@ -70,10 +70,7 @@ def evaluated(monkeypatch):
     ("script", "options"),
     [
         (train_lstm, ["--learning-rate-schedule=cosine"]),
-        pytest.param(
-            *(train_naive_bayes_lstm, ["--ngrams=500", "--ema-momentum=0.5"]),
-            marks=pytest.mark.extended,
-        ),
+        pytest.param(train_naive_bayes_lstm, ["--ngrams=500"], marks=pytest.mark.extended),
     ],
 )
 def test_a_refit_is_a_training_on_all_reviews_for_the_chosen_epochs(

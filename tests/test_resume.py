@@ -1,5 +1,6 @@
 """A run is resumed as it was started, repeated on request, and stopped where the loss diverges."""
 
+import functools
 import io
 import json
 import os
@@ -66,9 +67,10 @@ def test_a_run_is_resumed_only_as_it_was_started(train, train_one_epoch, small_d
 
 
 @pytest.mark.extended
-def test_moving_averages_of_the_weights_are_resumed(train, train_one_epoch, capsys):
-    arguments = ["--ngrams=1000", "--batch-size=4", "--ema-momentum=0.98"]
-    train_one_epoch(train_naive_bayes_lstm, *SMALL, *arguments)
+def test_moving_averages_of_the_weights_are_resumed(train, train_one_epoch, monkeypatch, capsys):
+    adam = functools.partial(keras.optimizers.Adam, use_ema=True, ema_momentum=0.98)
+    monkeypatch.setattr(keras.optimizers, "Adam", adam)
+    train_one_epoch(train_naive_bayes_lstm, *SMALL, "--ngrams=1000", "--batch-size=4")
     train(train_naive_bayes_lstm, "--resume")
     train(train_naive_bayes_lstm, "--like", "naive_bayes_lstm")
     assert last_line(capsys).startswith("Reproduced ")

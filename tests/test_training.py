@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import functools
 import json
 import os
 import subprocess
@@ -260,12 +261,13 @@ def test_best_or_last_weights_are_restored(train, small_data):
 
 
 @pytest.mark.slow
-def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_data):
-    arguments = ["--no-restore-best-weights", "--ngrams=1000"]
-    models = train(train_naive_bayes_lstm, *arguments, "--ema-momentum=0.98")
-    train(train_naive_bayes_lstm, *arguments, "--ema-momentum=0")
+def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_data, monkeypatch):
+    train(train_lstm, "--no-restore-best-weights")
+    adam = functools.partial(keras.optimizers.Adam, use_ema=True, ema_momentum=0.98)
+    monkeypatch.setattr(keras.optimizers, "Adam", adam)
+    models = train(train_lstm, "--no-restore-best-weights")
     validation = Batches(small_data.x_validation, small_data.y_validation, 64)
-    names = ("naive_bayes_lstm", "naive_bayes_lstm-2")
+    names = ("lstm", "lstm-2")
     losses = []
     for name in names:
         model = keras.models.load_model(models / name / "model.keras")
