@@ -70,6 +70,26 @@ def check_models(files):
             yield from compare(file, "Python of the training", version, python, source)
 
 
+def check_refit(files):
+    """Yield rows of the results in docs/accuracy.md that differ from their records."""
+    file = "docs/accuracy.md"
+    rows = {row[0].lower(): row[1:] for row in files.rows(file) if len(row) == 3}
+    expected = {
+        f"`train_{name}.py`": [
+            _describe_accuracies(records[name])[1] for records in (files.records, files.refit)
+        ]
+        for name in map(name_of, files.scripts)
+    }
+    for name, record in files.baselines.items():
+        results = (record["test"], record["refit"]["test"])
+        label = name.replace("_", " ").replace("nb ", "nb-")
+        expected[label] = [f"{100 * result['accuracy']:.1f} %" for result in results]
+    for label, accuracies in expected.items():
+        stated = " | ".join(next((row for key, row in rows.items() if key.startswith(label)), []))
+        source = "the records in benchmarks"
+        yield from compare(file, f"the row of {label}", stated, " | ".join(accuracies), source)
+
+
 def check_sentences(files):
     """Yield figures of the training on sentences that differ from the recorded runs."""
     file = "models/README.md"

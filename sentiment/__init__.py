@@ -1,7 +1,7 @@
 """What the training scripts share. A review goes data → model → run folder → plots, predictions.
 
     data/            text or word ids → training, validation and test set, in padded batches
-    layers/          LSTM (one file per backend), naive Bayes, masked convolution, initializers
+    layers/          LSTM (one file per backend), n-grams, masked convolution, initializers
     runs/            the run folder: its record, the callback that writes it, checkpoints, warnings
     inference.py     a trained run: load it, encode text as it was trained, predict
     evaluation.py    labeled reviews for a trained run, and its mistakes
