@@ -14,7 +14,7 @@ from keras.ops import convert_to_numpy
 
 from sentiment.data.batches import Batches
 from sentiment.layers import AverageInPrediction, NgramClassifiers, fit_ngram_classifiers
-from sentiment.layers.logistic_regression import STRENGTH, fit_logistic_regression
+from sentiment.layers.logistic_regression import C, fit_logistic_regression
 from sentiment.layers.ngrams import FOLDS
 from tests.conftest import PROGRAMS, PROJECT, assert_one_line
 
@@ -62,16 +62,16 @@ def list_ngrams(review, negations=()):
 
 
 def count_plainly(reviews, labels, negations=()):
-    """Return each term's log odds."""
+    """Return the log odds of each n-gram."""
     counts = [Counter(), Counter()]
     for review, label in zip(reviews, labels, strict=True):
         counts[int(label)].update(set(list_ngrams(review, negations)))
     totals = [len(labels) - labels.sum(), labels.sum()]
     negative, positive = (
-        {term: counts[i][term] / totals[i] + 2 / len(labels) for term in {*counts[0], *counts[1]}}
+        {key: counts[i][key] / totals[i] + 2 / len(labels) for key in {*counts[0], *counts[1]}}
         for i in range(2)
     )
-    return {term: math.log(positive[term] / negative[term]) for term in positive}
+    return {key: math.log(positive[key] / negative[key]) for key in positive}
 
 
 def read_keys(layer):
@@ -110,8 +110,8 @@ def test_reviews_are_scored_out_of_fold_in_training(negations):
 
 def test_the_most_frequent_ngrams_of_several_reviews_are_counted():
     reviews, labels = make_reviews()
-    frequencies = Counter(term for review in reviews for term in set(list_ngrams(review)))
-    repeated = {term for term, count in frequencies.items() if count > 1}
+    frequencies = Counter(key for review in reviews for key in set(list_ngrams(review)))
+    repeated = {key for key, count in frequencies.items() if count > 1}
     all_ngrams = read_keys(make_layer(10_000, reviews, labels))
     assert all_ngrams <= repeated
     assert len(all_ngrams) > 0.95 * len(repeated)  # few share a slot of so many
@@ -119,7 +119,7 @@ def test_the_most_frequent_ngrams_of_several_reviews_are_counted():
     (most_frequent, _), *_ = frequencies.most_common(1)
     assert most_frequent in few and 25 < len(few) <= 50
     threshold = sorted(frequencies.values(), reverse=True)[49]
-    assert min(frequencies[term] for term in few) >= threshold
+    assert min(frequencies[key] for key in few) >= threshold
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -136,7 +136,7 @@ def test_logistic_regression_is_that_of_scikit_learn(weighted):
         for key in list_ngrams(review, (5, 9)):
             if key in slots:
                 features[i, slots[key]] += log_odds[slots[key]] / math.sqrt(len(review))
-    model = linear_model.LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=10_000)
+    model = linear_model.LogisticRegression(C=C, tol=1e-8, max_iter=10_000)
     model.fit(features, labels, weights)
     expected = model.decision_function(features)
     longest = max(map(len, reviews))
@@ -153,6 +153,13 @@ def test_the_bias_of_logistic_regression_is_the_log_odds_of_the_labels():
     labels = np.array([1, 1, 1, 0])
     coefficients, bias = fit_logistic_regression(nothing, nothing, nothing, 0, labels, np.ones(4))
     assert not coefficients.size and bias == pytest.approx(math.log(3), abs=0.01)
+
+
+@pytest.mark.parametrize(("labels", "weights"), [([], []), ([0, 1], [0, 0])])
+def test_logistic_regression_without_weighted_reviews_is_zero(labels, weights):
+    nothing = np.array([], dtype=int)
+    coefficients, bias = fit_logistic_regression(nothing, nothing, nothing, 2, labels, weights)
+    assert not coefficients.any() and bias == 0
 
 
 @pytest.mark.parametrize("reviews", [[[1]], [[1, 2, 2], [1, 2, 2]], [[1, 4, 5], [1, 6, 7]]])

@@ -1,4 +1,4 @@
-"""Two linear classifiers of n-grams as a layer, and their average with a network."""
+"""Naive Bayes and logistic regression on n-grams, as a layer; a layer that averages classifiers."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import PADDING_ID, SPECIAL_TOKENS, START_ID
 from sentiment.layers.logistic_regression import fit_logistic_regression
 
-REVIEWS = 100_000  # reviews that are counted, if there are more
+REVIEWS = 100_000  # maximum number of reviews used; larger sets are subsampled
 FOLDS = 5  # of the training reviews, for out-of-fold counts
 SLOTS_PER_NGRAM = 2  # size of the hash table per n-gram; with fewer, more n-grams collide
 MAXIMUM_NGRAMS = 1_000_000  # their table takes 80 MB
@@ -21,30 +21,29 @@ MULTIPLIERS = (40_009, -1_640_531_535)  # a prime, and Knuth's multiplicative ha
 
 @keras.saving.register_keras_serializable("sentiment")
 class NgramClassifiers(keras.layers.Layer):
-    """Naive Bayes and logistic regression on n-grams, that is, on up to three adjacent words.
+    """Naive Bayes and logistic regression on n-grams: sequences of one to three adjacent words.
 
     Both give a review's log odds of being positive: the sum of the weights of its n-grams, divided
-    by the square root of the number of words. They differ in the weights, which `adapt` computes
-    before the training of the network:
+    by the square root of the number of tokens; logistic regression adds a bias. They differ in the
+    weights, which `adapt` computes before the network is trained:
 
     - Naive Bayes compares how many positive and how many negative training reviews contain the
-      n-gram. Each weight and their sum are multiplied by factors that start from 1 and are trained
-      with the network. It is meant as the network's starting point, so in training the counts are
-      out-of-fold: a review is scored by counts that leave out its own fold of the training
-      reviews. Counts that include the review would be right nearly always, and a network would
-      have nothing to learn. A review's fold is the sum of its ids, modulo the number of folds.
-      In prediction, the mean over the folds is used.
+      n-gram. Each weight, and the sum, has a trainable factor that starts at 1. The network learns
+      a correction to this score. During training, the score is out-of-fold: it uses counts that
+      exclude the review's own fold. Otherwise it would nearly always be correct, and the network
+      would have nothing to learn. A review's fold is the sum of its ids, modulo the number of
+      folds. In prediction, the mean over the folds is used.
     - Logistic regression fits all weights jointly. It is meant to be averaged with the network in
-      prediction, see `AverageInPrediction`; in training its output is 0.
+      prediction, see `AverageInPrediction`; during training its output is 0.
 
-    With a negation scope of 3, the three words after a negating word, such as "not", are n-grams of
-    their own: "bad" counts as negative, but the "bad" of "not a bad film" does not.
+    With a negation scope of 3, the three words after a negating word, such as "not", are counted
+    separately as single words: "bad" counts as negative, but the "bad" of "not a bad film" doesn't.
 
     Takes word ids, shape ``(reviews, tokens)``; returns two tensors of shape ``(reviews, 1)``, of
     naive Bayes and of logistic regression.
 
-    A file, such as a ``model.keras``, contains only what prediction needs: the n-grams, and for
-    each the two weights. A loaded layer can't be trained further: it has no folds.
+    A saved layer contains only what prediction needs: the n-grams, and for each the two weights. A
+    loaded layer can't be trained further: it has no folds.
 
     Sources: n-grams weighted by naive Bayes, Wang and Manning (2012), "Baselines and bigrams";
     negated words, Pang, Lee and Vaithyanathan (2002), "Thumbs up? Sentiment classification";
@@ -53,12 +52,12 @@ class NgramClassifiers(keras.layers.Layer):
     of generative and discriminative techniques for sentiment analysis of movie reviews".
 
     Args:
-        ngrams: number of n-grams, the most frequent ones; 1 to 1 million.
-        negation_scope: number of words after a negating word that are n-grams of their own, 0 to
-            100.
+        ngrams: how many of the most frequent n-grams to consider, 1 to 1 million. About a fifth are
+            dropped, because they share a slot of the hash table with a more frequent one.
+        negation_scope: number of words after a negating word that are counted separately, 0 to 100.
 
     Raises:
-        ValueError: for a number out of these bounds.
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, ngrams, negation_scope=0, **options):
@@ -88,7 +87,7 @@ class NgramClassifiers(keras.layers.Layer):
     def call(self, word_ids, training=False):
         word_ids = ops.cast(word_ids, "int32")
         count = ops.sum(ops.not_equal(word_ids, PADDING_ID), axis=1, keepdims=True)
-        divisor = ops.sqrt(ops.cast(count, self.compute_dtype))
+        divisor = ops.sqrt(ops.cast(ops.maximum(count, 1), self.compute_dtype))
         ngrams = [self._find(ngram) for ngram in self._list_ngrams(word_ids)]
 
         def add_up(table, factors=None):
@@ -139,7 +138,7 @@ class NgramClassifiers(keras.layers.Layer):
         Args:
             sequences: one int32 array of word ids per review.
             labels: 0 or 1 per review.
-            sample_weights: of the reviews in the logistic regression; None: all weigh the same.
+            sample_weights: weights of the reviews, for logistic regression only; None: equal ones.
             negations: the ids of negating words, the most frequent one first.
         """
         negations = np.array(negations[:NEGATIONS], dtype=np.int32)
@@ -155,39 +154,42 @@ class NgramClassifiers(keras.layers.Layer):
             np.unique(self._number_ngrams(sequence, negations), return_counts=True)
             for sequence in sequences
         ]
-        reviews = np.repeat(np.arange(len(lists)), [len(numbers) for numbers, _ in lists])
+        rows = np.repeat(np.arange(len(lists)), [len(numbers) for numbers, _ in lists])
+        occurrences = np.concatenate([occurrences for _, occurrences in lists])
         numbers, columns = np.unique(
             np.concatenate([numbers for numbers, _ in lists]), return_inverse=True
         )
+        del lists  # they may be large
 
-        groups = labels * FOLDS + [sequence.sum(dtype=np.int32) % FOLDS for sequence in sequences]
-        cells = columns * 2 * FOLDS + groups[reviews]
-        counts = np.bincount(cells, minlength=len(numbers) * 2 * FOLDS).reshape(-1, 2, FOLDS)
-        frequencies = counts.sum(axis=(1, 2))
+        frequencies = np.bincount(columns)  # numbers of reviews
         chosen = np.argsort(-frequencies, kind="stable")[: np.count_nonzero(frequencies > 1)]
         chosen = chosen[: self.ngrams]
         keys = _split(numbers[chosen])
         # The first n-gram of a slot is its most frequent one.
         slots, first = np.unique(_hash(*keys.T, self.slots), return_index=True)
-        chosen = chosen[first]
         self.keys.assign(_fill(self.keys.shape, slots, keys[first]))
-        log_odds = _compute_log_odds(counts[chosen], np.bincount(groups, minlength=2 * FOLDS))
-        self.log_odds.assign(_fill(self.log_odds.shape, slots, log_odds))
-
-        places = np.full(len(numbers), -1)
-        places[chosen] = np.arange(len(chosen))
-        columns = places[columns]
+        positions = np.full(len(numbers), -1)
+        positions[chosen[first]] = np.arange(len(slots))
+        columns = positions[columns]
         kept = columns >= 0
-        columns, reviews = columns[kept], reviews[kept]
-        words = np.array([len(sequence) for sequence in sequences])
-        occurrences = np.concatenate([occurrences for _, occurrences in lists])[kept]
+        rows, columns, occurrences = rows[kept], columns[kept], occurrences[kept]
+
+        groups = labels * FOLDS + [sequence.sum(dtype=np.int32) % FOLDS for sequence in sequences]
+        cells = columns * 2 * FOLDS + groups[rows]
+        counts = np.bincount(cells, minlength=len(slots) * 2 * FOLDS).reshape(-1, 2, FOLDS)
+        log_odds = _compute_log_odds(counts, np.bincount(groups, minlength=2 * FOLDS))
+        self.log_odds.assign(_fill(self.log_odds.shape, slots, log_odds))
+        for factors in (self.factors, self.scale):
+            factors.assign(np.ones(factors.shape))
+
         log_odds = log_odds.mean(axis=1)
-        values = log_odds[columns] * occurrences / np.sqrt(words)[reviews]
-        factors, bias = fit_logistic_regression(
-            reviews, columns, values, len(chosen), labels, sample_weights
+        lengths = np.array([len(sequence) for sequence in sequences])
+        features = log_odds[columns] * occurrences / np.sqrt(lengths)[rows]
+        coefficients, bias = fit_logistic_regression(
+            rows, columns, features, len(slots), labels, sample_weights
         )
-        regression = (factors * log_odds)[:, np.newaxis]
-        self.regression.assign(_fill(self.regression.shape, slots, regression))
+        weights = (coefficients * log_odds)[:, np.newaxis]
+        self.regression.assign(_fill(self.regression.shape, slots, weights))
         self.bias.assign([bias])
 
     def _number_ngrams(self, sequence, negations):
@@ -228,26 +230,25 @@ class NgramClassifiers(keras.layers.Layer):
         """Load what `save_own_variables` saved.
 
         Raises:
-            ValueError: if it is not that.
+            ValueError: if the store contains anything else.
         """
-        names = {"keys", "log_odds", "regression", "bias"}
-        if set(store.keys()) != names | ({"negations"} if self.negation_scope else set()):
+        names = ("keys", "log_odds", "regression", "bias")
+        if set(store.keys()) != {*names, *(["negations"] if self.negation_scope else [])}:
             raise ValueError("it has no table of n-grams; train it again")
-        keys, *arrays = (store[name] for name in ("keys", "log_odds", "regression", "bias"))
-        n = arrays[0].size
-        shapes = [array.shape for array in (keys, *arrays)]
-        types = [array.dtype for array in (keys, *arrays)]
-        if shapes != [(n, 3), (n,), (n,), (1,)] or types != [np.int32, *[np.float32] * 3]:
+        keys, log_odds, regression, bias = arrays = [store[name] for name in names]
+        n = log_odds.size
+        shapes, types = zip(*((array.shape, array.dtype) for array in arrays), strict=True)
+        if shapes != ((n, 3), (n,), (n,), (1,)) or types != (np.int32, *[np.float32] * 3):
             raise ValueError("its table of n-grams has another shape or type; train it again")
         if (keys < (PADDING_ID, PADDING_ID, len(SPECIAL_TOKENS))).any():
             raise ValueError("its table of n-grams has ids that no word has; train it again")
-        slots = _hash(*keys[:].T, self.slots)
+        slots = _hash(*keys.T, self.slots)
         if len(np.unique(slots)) < len(slots):
             raise ValueError("its table has two n-grams in one slot; train it again")
         self.keys.assign(_fill(self.keys.shape, slots, keys))
-        for table, array in zip((self.log_odds, self.regression), arrays, strict=False):
-            table.assign(_fill(table.shape, slots, array[:, np.newaxis]))
-        self.bias.assign(arrays[-1])
+        for table, weights in ((self.log_odds, log_odds), (self.regression, regression)):
+            table.assign(_fill(table.shape, slots, weights[:, np.newaxis]))
+        self.bias.assign(bias)
         if self.negation_scope:
             negations = store["negations"]
             is_int32 = (negations.shape, negations.dtype) == ((NEGATIONS,), np.int32)
@@ -264,25 +265,21 @@ class NgramClassifiers(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("sentiment")
 class AverageInPrediction(keras.layers.Layer):
-    """Averages classifiers in prediction, and trains only the first one.
+    """Averages its inputs in prediction; during training, returns only the first one.
 
-    Takes a list of tensors of the same shape, such as log odds. In training, the output is the
-    first tensor; in prediction, it is the mean of all.
+    The inputs are a list of tensors of the same shape, such as the log odds of classifiers.
     """
 
     def call(self, inputs, training=False):
         return inputs[0] if training else sum(inputs) / len(inputs)
 
-    def compute_output_shape(self, input_shapes):
-        return input_shapes[0]
 
-
-def _compute_log_odds(counts, reviews):
+def _compute_log_odds(counts, totals):
     """Compare the shares of the positive and negative reviews that contain each n-gram.
 
     Args:
         counts: reviews that contain an n-gram, ``(n, 2, FOLDS)``: by label and fold.
-        reviews: all reviews, ``(2 * FOLDS,)``: by label and fold.
+        totals: number of reviews, ``(2 * FOLDS,)``: by label and fold.
 
     Returns:
         log odds ``(n, FOLDS)``; those of a fold leave out its reviews.
@@ -291,8 +288,8 @@ def _compute_log_odds(counts, reviews):
     def leave_fold_out(counts):
         return counts.sum(axis=-1, keepdims=True) - counts
 
-    reviews = np.maximum(leave_fold_out(reviews.reshape(2, FOLDS)), 1)
-    shares = leave_fold_out(counts) / reviews + 2 / reviews.sum(axis=0)  # smoothed: none is 0
+    totals = np.maximum(leave_fold_out(totals.reshape(2, FOLDS)), 1)
+    shares = leave_fold_out(counts) / totals + 2 / totals.sum(axis=0)  # smoothed: none is 0
     return np.log(shares[:, 1] / shares[:, 0])
 
 
