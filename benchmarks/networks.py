@@ -65,7 +65,8 @@ def describe_runs(project: Path, name: str) -> list[str]:
     """Return parameters, validation and test accuracy of a network's recorded runs."""
     runs = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in project.glob("benchmarks/[nr]*/*/run.json")  # of networks and recipes
+        for folder in ("networks", "recipes")
+        for path in project.glob(f"benchmarks/{folder}/*/run.json")
         if re.fullmatch(rf"{name}(-\d+)?", path.parent.name)
     ]
     cells = [f"{runs[0]['parameters']:,}" if runs else "missing"]
