@@ -1,4 +1,4 @@
-"""The one exception that this package raises for its users."""
+"""The exceptions that this package raises for its users."""
 
 from sentiment.console import format_message
 
@@ -16,3 +16,7 @@ class SentimentError(Exception):
     def __init__(self, message: str, status: int = 1):
         super().__init__(format_message(message))
         self.status = status
+
+
+class DivergenceError(SentimentError):
+    """The loss of a training diverges."""

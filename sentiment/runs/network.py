@@ -139,6 +139,20 @@ def copy_network(model: keras.Model, weights: list | None) -> keras.Model:
     return network
 
 
+def create_variables(model: keras.Model):
+    """Create the variables of the optimizer and of the metrics before the first training step.
+
+    If the step created them, TensorFlow would trace it twice, which takes about a second.
+    """
+    model.optimizer.build(model.trainable_variables)
+    has_own_metrics = type(model).compute_metrics is not keras.Model.compute_metrics
+    shapes = [tuple(output.shape) for output in getattr(model, "outputs", [])]
+    if shapes == [(None, 1)] and not has_own_metrics:
+        probability = np.zeros((1, 1), "float32")
+        model.compute_metrics(None, probability, probability)
+        model.reset_metrics()
+
+
 def describe_network(model: keras.Model) -> list[str]:
     """Return a line per layer, such as ``LSTM(100)``, with arguments that differ from defaults."""
     lines = []

@@ -16,7 +16,7 @@ from sentiment.distribution import (
     is_main_process,
     without_distribution,
 )
-from sentiment.errors import SentimentError
+from sentiment.errors import DivergenceError, SentimentError
 from sentiment.plots import draw_history
 from sentiment.runs import checkpoint as checkpoints
 from sentiment.runs import folder as folders
@@ -26,7 +26,7 @@ from sentiment.runs.atomic import write_atomically, write_text
 from sentiment.runs.ema import EmaWeights
 from sentiment.runs.interrupt import InterruptHandler
 from sentiment.runs.measurement import measure
-from sentiment.runs.network import check_network, copy_network, describe_network
+from sentiment.runs.network import check_network, copy_network, create_variables, describe_network
 from sentiment.runs.record import write_history, write_vocabulary
 from sentiment.runs.reproduction import find_differences
 from sentiment.runs.tensorboard import check_tensorboard, write_events
@@ -114,7 +114,7 @@ class RunRecorder(keras.callbacks.Callback):
         with without_distribution():
             warn(*check_network(self.model, self.data, self.padding))
         self.network = describe_network(self.model)
-        self.model.optimizer.build(self.model.trainable_variables)
+        create_variables(self.model)
         self.ema = EmaWeights(self.model)
         if not self.folder:
             self.folder = broadcast(self._create_folder)
@@ -257,7 +257,7 @@ class RunRecorder(keras.callbacks.Callback):
             if is_interactive():
                 print_to_stderr("")  # Keras' progress bar has not ended its line
             epoch = f"epoch {self.best['epoch']}" if self.best else "the last step"
-            raise SentimentError(f"{self.problems[0]}; {self.folder} has the weights of {epoch}")
+            raise DivergenceError(f"{self.problems[0]}; {self.folder} has the weights of {epoch}")
 
     def _stop_if_interrupted(self):
         if self.interrupt.is_interrupted:
