@@ -84,10 +84,11 @@ lock: $(VENV)/installed-dev
 	$(call write,requirements/tensorboard.txt,the constant TENSORBOARD,--extra tensorboard)
 	$(call write,requirements/export.txt,export.py,--extra export)
 	$(call write,requirements/evaluate.txt,evaluate.py and the linear baselines,--extra evaluate)
+	$(call write,requirements/tune.txt,tune.py,--extra tune)
 	$(call write,requirements/page.txt,page.py,--extra page)
 	$(call write,requirements/tutorial.txt,tutorial.ipynb,--extra tutorial)
 	$(call write,requirements/bench.txt,the benchmarks,--extra bench)
-	$(call write,requirements/dev.txt,tests and lint,--extra tensorflow --extra evaluate --group dev)
+	$(call write,requirements/dev.txt,tests and lint,--extra tensorflow --extra evaluate --extra tune --group dev)
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || \

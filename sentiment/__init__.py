@@ -6,6 +6,7 @@
     inference.py     a trained run: load it, encode text as it was trained, predict
     evaluation.py    labeled reviews for a trained run, and its mistakes
     metrics.py       how well a run classifies them
+    tuning/          the search of tune.py over a script's constants
     page/            what page.py shows
     plots/           all that is drawn with Matplotlib
     script.py        what surrounds a script's main(): arguments, seeds, processes

@@ -73,16 +73,12 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
             a run that can't be resumed or repeated.
     """
     file = Path(script["__file__"])
-    comments = _read_comments(file)
-    constants = {
-        name: script[name]
-        for name in comments
-        if name in script and (name in CHECKED or _is_literal(script[name]))
-    }
+    comments = read_constants(script)
+    constants = {name: script[name] for name in comments}
     if taken := [name for name in constants if name in RESERVED]:
         raise SentimentError(f"the constant {taken[0]} needs another name, it is an option", 2)
-    _check_spelling(script, comments)
-    parser = _make_parser(script, {name: comments[name] for name in constants})
+    _check_spelling(script)
+    parser = _make_parser(script, comments)
     options = vars(parser.parse_args(arguments))
     resume, like = options.pop("resume", None), options.pop("like", None)
     evaluate_test, seeds = options.pop("test", True), options.pop("seeds", [])
@@ -102,8 +98,8 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
         options = {**_match(recorded, constants, like, file.name), **options}
     constants = {**constants, **options}
     for name, value in [*constants.items(), *(("SEED", seed) for seed in seeds)]:
-        if problem := _find_problem(name, value):
-            what = _option(name) if name in options or value in seeds else name
+        if problem := find_problem(name, value):
+            what = option(name) if name in options or value in seeds else name
             parser.error(f"{what} must be {problem}, not {_show(value)}")
     for name, value in constants.items():
         if json.loads(json.dumps(script[name])) == value:
@@ -123,16 +119,31 @@ def parse_constants(script: dict, arguments: list[str] | None = None) -> Setting
     )
 
 
-def _check_spelling(script: dict, known: dict):
+def read_constants(script: dict) -> dict[str, str]:
+    """Return the name of each constant of a script that an option can set, and its comment.
+
+    Args:
+        script: the script's ``globals()``.
+    """
+    return {
+        name: comment
+        for name, comment in _read_comments(Path(script["__file__"])).items()
+        if name in script and (name in CHECKED or _is_literal(script[name]))
+    }
+
+
+def option(name: str) -> str:
+    """Return the option that sets a constant."""
+    return "--" + name.lower().replace("_", "-")
+
+
+def _check_spelling(script: dict):
     """Check that no constant was set in a notebook under a misspelled name."""
+    known = _read_comments(Path(script["__file__"]))
     for name, value in script.items():
         is_unknown = name.isupper() and name not in known and _is_literal(value)
         if is_unknown and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.8)):
             raise SentimentError(f"there is no constant {name}; did you mean {close[0]}?", 2)
-
-
-def _option(name: str) -> str:
-    return "--" + name.lower().replace("_", "-")
 
 
 def _make_parser(script: dict, comments: dict[str, str]) -> ArgumentParser:
@@ -148,14 +159,14 @@ def _make_parser(script: dict, comments: dict[str, str]) -> ArgumentParser:
         help_text = f"{comment} (default: {default})".strip().replace("%", "%%")
         if isinstance(default, bool):
             action = argparse.BooleanOptionalAction
-            parser.add_argument(_option(name), dest=name, action=action, help=help_text)
+            parser.add_argument(option(name), dest=name, action=action, help=help_text)
             continue
         kind = type(default)
         if name in FLOATS:
             kind = float  # the script may say 0 or 1
         convert = kind if kind in (int, float, str) else _parse_literal
         metavar = kind.__name__.upper()
-        parser.add_argument(_option(name), dest=name, type=convert, metavar=metavar, help=help_text)
+        parser.add_argument(option(name), dest=name, type=convert, metavar=metavar, help=help_text)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -245,7 +256,7 @@ def _read_comments(path: Path) -> dict[str, str]:
     return comments
 
 
-def _find_problem(name: str, value) -> str | None:
+def find_problem(name: str, value) -> str | None:
     """Say what the value of a constant must be, or return None if it is valid."""
     is_number = type(value) in (int, float)
     if name == "DATA":

@@ -22,10 +22,11 @@ EXTRAS_OF_FILES = {
     "requirements/torch.txt": ["torch"],
     "requirements/export.txt": ["export"],
     "requirements/evaluate.txt": ["evaluate"],
+    "requirements/tune.txt": ["tune"],
     "requirements/page.txt": ["page"],
     "requirements/tutorial.txt": ["tutorial"],
     "requirements/bench.txt": ["bench"],
-    "requirements/dev.txt": ["tensorflow", "evaluate", "dev"],
+    "requirements/dev.txt": ["tensorflow", "evaluate", "tune", "dev"],
 }
 ENVIRONMENTS = [
     {

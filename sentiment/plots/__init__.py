@@ -3,6 +3,7 @@
 history.py       the curves of a training, and of several
 explanation.py   the probability after each word of a review
 evaluation.py    confusion matrix, ROC curve, calibration, accuracy by length
+study.py         a study of tune.py, by Optuna's own plots; it needs Optuna
 fonts.py         characters that a plot's font lacks
 style.py         colors, and how long texts are wrapped
 """

@@ -12,6 +12,7 @@ from sentiment.paths import BUNDLED_MODELS, models_folder
 
 MODEL, VOCABULARY, HISTORY = "model.keras", "vocabulary.txt", "history.csv"
 RECORD, CHECKPOINT, PLOT, LOCK = "run.json", "checkpoint.npz", "history.png", ".lock"
+STUDY = "study.md"  # in the folder of a study of tune.py, which holds runs
 RESERVED_NAMES = ("newest", "best")  # what --run takes beside the name of a run
 HASHED_FILES = (MODEL, VOCABULARY, HISTORY)
 

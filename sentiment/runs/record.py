@@ -22,6 +22,7 @@ from sentiment.runs.folder import (
     MODEL,
     RECORD,
     RESERVED_NAMES,
+    STUDY,
     VOCABULARY,
     exists,
     find_run_folder,
@@ -67,6 +68,7 @@ def find_runs(path: Path) -> list[Path]:
         for item in inside
         if not item.name.startswith(".")
         and (item.suffix in (".csv", ".json") or (exists(item) and item.is_dir()))
+        and not exists(item / STUDY)
     ]
     return runs or [path]
 
