@@ -3,8 +3,8 @@
     python tune.py train_lstm.py --lstm-units 32,64,128 --learning-rate 0.0005..0.005 --trials 30
 
 Values separated by commas are choices, two numbers with .. between them are a range, and a single
-value holds for all trials. The same command continues a study that was stopped, and on several
-machines with one --storage it works on one study.
+value holds for all trials. Rerun the command to continue a study that was stopped. To share a study
+between machines, run it on each with the same --storage and --name. See docs/tuning.md.
 """
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
@@ -26,17 +26,18 @@ from sentiment.distribution import describe_device
 from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
 from sentiment.runs.atomic import write_atomically, write_text
-from sentiment.runs.folder import STUDY
+from sentiment.runs.folder import CHECKPOINT, HISTORY, RECORD, RESERVED_NAMES, STUDY
 from sentiment.runs.record import read_versions
 from sentiment.runs.state import format_command
 
 try:
     import optuna
-except ImportError:
-    sys.exit(error_line("optuna is missing: pip install -r requirements/tune.txt"))
 
-from sentiment.plots.study import draw_importances, draw_optimization_history, draw_slices
-from sentiment.tuning.queue import Worker, open_storage
+    from sentiment.plots.study import draw_importances, draw_optimization_history, draw_slices
+except ImportError as error:
+    sys.exit(error_line(f"{error.name} is missing: pip install -r requirements/tune.txt"))
+
+from sentiment.tuning.queue import Worker, hide_password, open_storage
 from sentiment.tuning.report import compute_importances, format_rows
 from sentiment.tuning.search import MAXIMUM_SEEDS, Search
 from sentiment.tuning.training import format_options, import_script
@@ -46,6 +47,7 @@ TRIALS = 30  # where neither --trials nor --minutes nor --grid is given
 SHOWN_ROWS = 10
 FIXED = {"REFIT": False}  # the validation set is needed to the end
 NOT_TUNED = ("NAME", *FIXED)
+RUN_FILES = (RECORD, CHECKPOINT, HISTORY)
 PLOTS = {"history.png": draw_optimization_history, "slices.png": draw_slices}
 PLOTS_OF_IMPORTANCES = {"importances.png": draw_importances}
 
@@ -69,14 +71,19 @@ def main():
     points = plan(parser, given, values)
     values |= {name: Choices((value,)) for name, value in FIXED.items() if name in comments}
     folder = models_folder() / (given.name or f"tune_{path.stem.removeprefix('train_')}")
+    if folder.name in RESERVED_NAMES or any((folder / name).exists() for name in RUN_FILES):
+        parser.error(f"{folder} is a run; choose another name with --name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with Worker(folder) as worker:
             search(given, script, values, points, folder, worker)
-    except OSError as error:
+    except BrokenPipeError:
+        raise
+    except (OSError, optuna.exceptions.OptunaError) as error:
+        place = getattr(error, "filename", None) or "the storage of the study"
+        reason = getattr(error, "strerror", None) or error
         raise SentimentError(
-            f"{error.filename or folder} can't be written: {error.strerror or error}; the same "
-            "command continues the study"
+            f"{place} can't be used: {reason}; the same command continues the study"
         ) from None
     except (KeyboardInterrupt, SentimentError) as error:
         if isinstance(error, SentimentError) and error.status != 130:
@@ -90,26 +97,28 @@ def search(given, script, values, points, folder, worker):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(given.storage, folder)
-    study = Search(script, values, folder, storage, given.metric, given.folds, given.pruning)
+    is_grid = bool(points and points[0])
+    options = (given.metric, given.folds, given.pruning, is_grid)
+    study = Search(script, values, folder, storage, *options)
     deadline = time.monotonic() + 60 * given.minutes if given.minutes else None
     print(f"Study: {folder}", flush=True)
     versions = ", ".join(f"{name} {version}" for name, version in read_versions().items())
     report = [
         f"# {folder.name}",
         "",
-        f"Command: `{shlex.join(['python', 'tune.py', *sys.argv[1:]])}`",
+        f"Command: `{hide_password(shlex.join(['python', 'tune.py', *sys.argv[1:]]))}`",
         "",
         f"Machine: {describe_device()}; {versions}, optuna {optuna.__version__}",
         "",
     ]
-    write_text(folder / STUDY, "\n".join(report))
+    if not (folder / STUDY).exists():
+        write_text(folder / STUDY, "\n".join(report))
     study.run(worker, points, deadline)
-    rows = study.rows()
-    if not any(row.values for row in rows):
+    if not any(row.values for row in study.rows(1)):
         raise SentimentError("no trial was completed; try other values, or more time")
     if given.seeds > 1:
         study.repeat(worker, given.seeds)
-        rows = study.rows()
+    rows = study.rows(given.seeds)
     constants = study.fixed | rows[0].constants
     importances = compute_importances(study.study)
     lines = [
@@ -126,9 +135,11 @@ def search(given, script, values, points, folder, worker):
     lines += ["", f"To train the winner: `{command}`"]
     print("", *lines, sep="\n")
     if given.test:
-        record = study.trainer.train("winner", constants, evaluate_test=True)
+        record = study.trainer.train(f"winner-{rows[0].place}", constants, evaluate_test=True)
         accuracy, reviews = record["test"]["accuracy"], record["data"]["test"]
         lines += ["", f"Test accuracy of the winner: {accuracy:.2%} on {reviews:,} reviews"]
+        if len(list(folder.glob("winner-*"))) > 1:
+            lines[-1] += "; another trial was tested before, so they are no longer unseen"
         print(*lines[-2:], sep="\n")
     target = f"validation {study.metric}"
     plots = PLOTS | (PLOTS_OF_IMPORTANCES if importances else {})
@@ -163,19 +174,22 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument("script", metavar="SCRIPT", help="a training script, such as train_lstm.py")
     number = parser.add_mutually_exclusive_group()
-    text = f"number of trials (default: {TRIALS}, without --minutes)"
+    text = f"number of trials (default: {TRIALS}; with --minutes alone, there is no limit)"
     number.add_argument("--trials", type=whole_number(1, 100_000), help=text)
     text = "try all combinations of choices"
     number.add_argument("--grid", action="store_true", help=text)
-    text = "begin no trial after so many minutes"
+    text = "start no new trial after this many minutes"
     parser.add_argument("--minutes", type=minutes, help=text)
-    text = "train the best trials with so many seeds: a third of them, at most ten (default: 1)"
+    text = (
+        "train the best third of the completed trials, at most ten, with this many seeds, and rank "
+        "them by their mean (default: 1)"
+    )
     parser.add_argument("--seeds", type=whole_number(1, MAXIMUM_SEEDS), default=1, help=text)
-    text = "what is to be best on the validation set (default: accuracy)"
+    text = "validation score to optimize (default: accuracy)"
     parser.add_argument("--metric", choices=("accuracy", "loss"), default="accuracy", help=text)
-    text = "validation sets, each with a network of its own; the mean counts (default: 1)"
+    text = "number of training and validation splits; each trial is ranked by its mean (default: 1)"
     parser.add_argument("--folds", type=whole_number(1, 100), default=1, help=text)
-    text = "don't stop trials that are worse than the median after an epoch"
+    text = "train every trial for all epochs"
     parser.add_argument("--no-pruning", dest="pruning", action="store_false", help=text)
     text = "at the end, train the winner again and evaluate it on the test set"
     parser.add_argument("--test", action="store_true", help=text)
@@ -209,14 +223,20 @@ def plan(parser, given, values: dict) -> dict[int, dict] | None:
     varied = {name: value for name, value in values.items() if value.is_varied}
     if not varied:
         parser.error("give a constant several values, as in --lstm-units 32,64,128")
-    if given.grid:
-        if ranges := [name for name, value in varied.items() if isinstance(value, Range)]:
-            parser.error(f"--grid takes choices, but {option(ranges[0])} is a range")
+    if given.seeds > 1 and "SEED" in varied:
+        parser.error("--seeds repeats trials with other seeds, so --seed must be a single value")
+    ranges = [name for name, value in varied.items() if isinstance(value, Range)]
+    if given.grid and ranges:
+        parser.error(f"--grid takes choices, but {option(ranges[0])} is a range")
+    number = given.trials or TRIALS
+    # The sampler would try some combinations again and again.
+    is_small = not ranges and math.prod(len(value.values) for value in varied.values()) <= number
+    if given.grid or is_small:
         combinations = itertools.product(*(value.values for value in varied.values()))
         return {i: dict(zip(varied, chosen, strict=True)) for i, chosen in enumerate(combinations)}
     if given.minutes and not given.trials:
         return None
-    return {i: {} for i in range(given.trials or TRIALS)}
+    return {i: {} for i in range(number)}
 
 
 def whole_number(least: int, most: int):

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import optuna
 from matplotlib import pyplot
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
@@ -37,11 +37,11 @@ def draw_slices(study: optuna.Study, target: str, path: Path):
     with _figure(path):
         axes = np.atleast_1d(pictures.plot_slice(study, target_name=target))
         for one in axes:
+            one.tick_params(axis="x", labelrotation=45)
             if one.get_xscale() == "log":
-                one.xaxis.set_major_formatter(ScalarFormatter())
-                one.xaxis.set_minor_formatter(NullFormatter())
-                low, high = one.get_xlim()
-                one.set_xticks(np.geomspace(low, high, 5)[1:-1].round(5))
+                one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                one.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                one.xaxis.set_minor_locator(NullLocator())
         axes[0].figure.set_size_inches(max(6, 3.2 * len(axes)), 4)
 
 

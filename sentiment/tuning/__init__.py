@@ -1,7 +1,8 @@
 """The search of tune.py over a script's constants.
 
-values:   the values on the command line: choices and ranges
-training: trains a script in this process, again and again
-queue:    which trials are left, also for several workers, and for those that have died
-report:   the best trials as a table, the pictures, and the command that trains the winner
+values.py    the values on the command line: choices and ranges
+search.py    a study: its trials, and the best ones again with other seeds
+queue.py     which trials are left, also for several workers and after a worker has died
+training.py  trains a script in this process, again and again
+report.py    the trials as a table, and the importance of each constant
 """

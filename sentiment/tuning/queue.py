@@ -8,6 +8,7 @@ so that its place is free again.
 
 import contextlib
 import itertools
+import re
 import time
 import uuid
 import warnings
@@ -81,9 +82,10 @@ class Worker:
         self.lock.acquire()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.lock.release()
-        (self.folder / self.name).unlink(missing_ok=True)
+        if kind is None:  # otherwise a trial may be running still, for all that the storage knows
+            (self.folder / self.name).unlink(missing_ok=True)
 
     def work(
         self,
@@ -114,7 +116,11 @@ class Worker:
             fill_queue(study, points)
             states = [trial.state for trial in study.get_trials(deepcopy=False)]
             if TrialState.WAITING in states:
-                study.optimize(do, n_trials=1, catch=(PlaceTakenError,))
+                try:
+                    study.optimize(do, n_trials=1, catch=(PlaceTakenError,))
+                except (AssertionError, UnboundLocalError) as error:
+                    # So Optuna ends if the storage fails or Ctrl-C is pressed while it saves.
+                    raise (error.__context__ or error) from None
             elif TrialState.RUNNING in states:
                 time.sleep(WAIT_SECONDS)
             else:
@@ -127,7 +133,8 @@ class Worker:
             optuna.storages.fail_stale_trials(study)
         for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if self._is_dead(trial):
-                with contextlib.suppress(ValueError):  # another worker was faster
+                # Another worker may be faster.
+                with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):
                     study.tell(trial.number, state=TrialState.FAIL)
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
@@ -195,7 +202,14 @@ def open_storage(address: str, folder: Path) -> optuna.storages.BaseStorage:
             except Exception as error:  # a database or its driver can fail in any way
                 reason = format_message(error)
             time.sleep(WAIT_SECONDS)  # another worker may be creating the tables
-    raise SentimentError(f"can't open the storage {address or folder / JOURNAL}: {reason}")
+    raise SentimentError(
+        f"can't open the storage {hide_password(address) or folder / JOURNAL}: {reason}"
+    )
+
+
+def hide_password(address: str) -> str:
+    """Return the address of a storage with asterisks in place of its password."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", address)
 
 
 def _open(address: str, journal: Path) -> optuna.storages.BaseStorage:
@@ -203,7 +217,10 @@ def _open(address: str, journal: Path) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(JournalRedisBackend(address))
     if "://" in address:
         return optuna.storages.RDBStorage(
-            address, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+            address,
+            engine_kwargs={"pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
         )
     path = Path(address) if address else journal
     lock = JournalFileOpenLock(str(path))

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from sentiment.plots.study import FANOVA
 from sentiment.tuning.queue import FINISHED, PLACE
 
+COMPLETE_TRIALS = 5  # for importances, at least
 # Attributes of a trial.
 CONSTANTS, EPOCHS, REMARK, REVIEWS = "constants", "epochs", "remark", "validation reviews"
 
@@ -45,11 +46,11 @@ class Row:
 def read_rows(study: optuna.Study, repetitions: dict[int, list[float]]) -> list[Row]:
     """Return the finished trials, the best first.
 
-    A mean over several seeds stands before single values, among which the best one was lucky.
+    If some were repeated with other seeds, these are first: the best single value is a lucky one.
 
     Args:
         study: the study.
-        repetitions: the values with other seeds of some places.
+        repetitions: for each place that was repeated, the values with the other seeds.
     """
     rows = []
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
@@ -68,7 +69,7 @@ def read_rows(study: optuna.Study, repetitions: dict[int, list[float]]) -> list[
         )
     sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
     complete = [row for row in rows if row.values]
-    complete.sort(key=lambda row: (-len(row.values), sign * row.mean))
+    complete.sort(key=lambda row: (row.place not in repetitions, sign * row.mean))
     return complete + [row for row in rows if not row.values]
 
 
@@ -100,8 +101,11 @@ def format_rows(rows: Sequence[Row], metric: str) -> str:
 def compute_importances(study: optuna.Study) -> dict[str, float]:
     """Return the share of each constant in the variance of the results, estimated by fANOVA.
 
-    It is empty if the study has too few different results.
+    It is empty if fewer than two are varied, or if there are too few different results.
     """
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if len(complete) < COMPLETE_TRIALS or len(complete[0].params) < 2:
+        return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

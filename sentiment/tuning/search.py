@@ -45,6 +45,7 @@ class Search:
         metric: ``"accuracy"`` or ``"loss"``.
         folds: the number of networks of each trial, each with another validation set.
         is_pruning: whether trials that fall behind end early.
+        is_grid: whether all combinations of choices are tried.
 
     Attributes:
         study: the trials.
@@ -64,6 +65,7 @@ class Search:
         metric: str,
         folds: int,
         is_pruning: bool,
+        is_grid: bool,
     ):
         self.script, self.values, self.metric, self.folds = script, values, metric, folds
         self.fixed = {
@@ -92,6 +94,7 @@ class Search:
             "set of values": {name: asdict(value) for name, value in values.items()},
             "metric": metric,
             "number of folds": folds,
+            "kind of search": "grid" if is_grid else "sampler",
         }
         settings = json.loads(json.dumps(settings))
         found = self.study.user_attrs.get(SETTINGS, settings)
@@ -115,9 +118,8 @@ class Search:
         worker.work(self.study, points, self._train_trial, deadline)
 
     def repeat(self, worker: Worker, seeds: int):
-        """Train the best trials with more seeds: a third of all trials, at most `REPEATED`."""
-        complete = [row for row in self.rows() if row.values]
-        best = sorted(complete, key=lambda row: self._sign * row.values[0])
+        """Train the best third of the completed trials, at most `REPEATED`, with more seeds."""
+        best = [row for row in self.rows(1) if row.values]
         points: dict[int, dict] = {
             row.place * MAXIMUM_SEEDS + number: {}
             for row in best[: min(REPEATED, math.ceil(len(best) / 3))]
@@ -126,12 +128,13 @@ class Search:
         self._begin(points, None)
         worker.work(self._repetitions, points, self._train_repetition)
 
-    def rows(self) -> list[Row]:
-        """Return the finished trials, the best first."""
+    def rows(self, seeds: int) -> list[Row]:
+        """Return the finished trials, the best first; with several seeds, their means count."""
         repetitions: dict[int, list[float]] = {}
         for trial in self._repetitions.get_trials(states=[TrialState.COMPLETE]):
-            place = trial.user_attrs[PLACE] // MAXIMUM_SEEDS
-            repetitions.setdefault(place, []).append(trial.value)
+            place, number = divmod(trial.user_attrs[PLACE], MAXIMUM_SEEDS)
+            if number < seeds:
+                repetitions.setdefault(place, []).append(trial.value)
         return read_rows(self.study, repetitions)
 
     @property
@@ -147,14 +150,15 @@ class Search:
         varied = {name: value for name, value in constants.items() if name not in self.fixed}
         trial.set_user_attr(CONSTANTS, varied)
         text = " ".join([f"Trial {place},", *(f"{name}={varied[name]}" for name in varied)])
-        step, is_pruned, remark = 0, False, ""
+        epochs, is_pruned, remark = 0, False, ""
+        planned = constants.get("EPOCHS", self.script.EPOCHS)
 
         def is_last(row: dict) -> bool:
-            nonlocal step, is_pruned
-            step += 1
-            trial.report(row[f"val_{self.metric}"], step)
-            is_first_or_middle = row["epoch"] < constants.get("EPOCHS", self.script.EPOCHS)
-            is_pruned = is_first_or_middle and trial.should_prune()
+            nonlocal epochs, is_pruned
+            epochs += 1
+            if epochs <= planned:  # in the first fold; the values of others are not comparable
+                trial.report(row[f"val_{self.metric}"], epochs)
+                is_pruned = is_pruned or (epochs < planned and trial.should_prune())
             return is_pruned
 
         records = []
@@ -162,17 +166,17 @@ class Search:
             for fold in range(1, self.folds + 1):
                 records.append(self._train(f"trial-{place}", fold, constants, is_last))
                 if is_pruned:
-                    remark = f"pruned after epoch {step}"
+                    remark = f"pruned after epoch {epochs}"
                     break
         except DivergenceError:
             remark = "diverged"
-        except (SentimentError, OSError):
+        except (SentimentError, OSError, optuna.exceptions.OptunaError):
             raise
         except Exception as error:  # some values may not fit together
             remark = f"{type(error).__name__}: {error}"
-            if not self.study.get_trials(deepcopy=False, states=FINISHED):
+            if place == 0:
                 raise SentimentError(f"the first trial failed, {remark}") from error
-        trial.set_user_attr(EPOCHS, step)
+        trial.set_user_attr(EPOCHS, epochs)
         if remark:
             trial.set_user_attr(REMARK, format_message(remark))
             self._report(trial, text, remark)
@@ -184,7 +188,7 @@ class Search:
 
     def _train_repetition(self, trial: optuna.Trial, place: int) -> float:
         original, number = divmod(place, MAXIMUM_SEEDS)
-        (row,) = (row for row in self.rows() if row.place == original)
+        (row,) = (row for row in self.rows(1) if row.place == original)
         seed = self.seed + number
         constants = {**self.fixed, **row.constants, "SEED": seed}
         name, text = f"trial-{original}-seed-{seed}", f"Trial {original} with seed {seed}"

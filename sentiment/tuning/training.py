@@ -1,4 +1,4 @@
-"""Trains a script in this process, again and again; what it reads stays in memory."""
+"""Trains a script in this process, again and again; the data stays in memory."""
 
 import contextlib
 import functools
@@ -20,6 +20,7 @@ from sentiment.data import load_data
 from sentiment.data.dataset import Dataset
 from sentiment.errors import SentimentError
 from sentiment.layers import initializers
+from sentiment.runs.atomic import hash_file
 from sentiment.runs.folder import CHECKPOINT, RECORD
 from sentiment.runs.record import read_record
 from sentiment.runs.recorder import RunRecorder
@@ -46,6 +47,7 @@ class Recorder(RunRecorder):
         for row in self.history:  # of a run that is resumed
             if is_last(row):
                 self.initial_epoch = self._epochs
+                break
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -108,12 +110,17 @@ class Trainer:
             names, rows = ["epoch", *record.history], zip(*record.history.values(), strict=True)
             for epoch, row in enumerate(rows, 1):
                 is_last(dict(zip(names, [epoch, *row], strict=True)))
-        found = record.metadata.get("constants", {})
+        found, script = record.metadata.get("constants", {}), Path(str(self.script.__file__))
+        if record.metadata.get("sha256", {}).get(script.name) != hash_file(script):
+            raise SentimentError(
+                f"{run} was trained by another version of {script.name}, so it is of another "
+                "study; choose another name with --name"
+            )
         for key, value in constants.items():
             if json.dumps(found.get(key)) != json.dumps(value):
                 raise SentimentError(
                     f"{run} was trained with {key}={found.get(key)}, so it is of another study; "
-                    "choose another --name"
+                    "choose another name with --name"
                 )
         return record.metadata
 
@@ -158,8 +165,9 @@ def import_script(path: Path) -> ModuleType:
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = script
+    sys.path.append(str(path.resolve().parent))  # as if the script were started
     spec.loader.exec_module(script)
-    for name in ("main", "load_data", "RunRecorder", "EPOCHS", "SEED"):
+    for name in ("main", "load_data", "RunRecorder", "NAME", "EPOCHS", "SEED"):
         if not hasattr(script, name):
             raise SentimentError(f"{path} is not a training script, it has no {name}", 2)
     return script

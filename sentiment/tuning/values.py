@@ -60,12 +60,13 @@ def parse_values(parser: ArgumentParser, name: str, default: Any, text: str) -> 
     """
     kind = float if name in FLOATS else type(default)
     is_range = kind in (int, float) and ".." in text
-    is_literal = kind not in (bool, int, float, str)
+    # The data can't be varied: its validation reviews would differ. Its path may have commas.
+    is_literal = name == "DATA" or kind not in (bool, int, float, str)
     values = []
     for part in [text] if is_literal else text.split(".." if is_range else ","):
         try:
             value = _convert(kind, part.strip())
-        except (ValueError, SyntaxError):
+        except Exception:  # literals raise many kinds
             example = "a..b" if is_range else repr(default)
             parser.error(f"{option(name)}: {part!r} is not a value such as {example}")
         if problem := find_problem(name, value):
@@ -75,7 +76,7 @@ def parse_values(parser: ArgumentParser, name: str, default: Any, text: str) -> 
         return Choices(
             tuple(dict.fromkeys(values)) if kind in (bool, int, float, str) else (value,)
         )
-    if len(values) != 2 or values[0] >= values[1]:
+    if len(values) != 2 or not values[0] < values[1] or math.isinf(values[1] - values[0]):
         parser.error(f"{option(name)}: a range is two numbers, the smaller one first, not {text}")
     if (is_log := name in LOG_SCALE) and values[0] <= 0:
         parser.error(f"{option(name)}: its range is on a log scale, so it must begin above 0")
