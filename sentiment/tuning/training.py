@@ -100,7 +100,7 @@ class Trainer:
                 arguments.append(f"--resume={name}")
             elif run.exists():  # the process has ended before there was anything to resume
                 shutil.rmtree(run)
-            with self._prepare(is_last, fold):
+            with self._prepare(is_last, fold), forget_gradients():
                 self.script.main(arguments)
         try:
             record = read_record(run)
@@ -148,6 +148,22 @@ class Trainer:
                 if line.startswith("Warning: ") and line not in self.warnings:
                     self.warnings.add(line)
                     print(line)
+
+
+@contextlib.contextmanager
+def forget_gradients() -> Iterator[None]:
+    """Have TensorFlow forget the custom gradients that are traced meanwhile.
+
+    It registers each one of `tf.custom_gradient` for ever, and with it the graph of the network.
+    """
+    ops = sys.modules.get("tensorflow.python.framework.ops")  # not if the backend is another one
+    known = ops.gradient_registry._registry if ops else {}
+    before = set(known)
+    try:
+        yield
+    finally:
+        for name in set(known) - before:
+            del known[name]
 
 
 _ppmi_word_vectors = functools.lru_cache(KEPT_WORD_VECTORS)(initializers.ppmi_word_vectors)
