@@ -4,6 +4,7 @@ import sentiment  # noqa: F401, before Keras: it sets the backend and quiets Ten
 
 import dataclasses
 import functools
+import gc
 import json
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 
+import train_lstm
 from sentiment.data import load_data
 from sentiment.data.sequences import concatenate
 from sentiment.runs.record import read_record
@@ -66,6 +68,12 @@ CONSTANTS = [
 def pytest_collection_modifyitems(items):
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_collection_finish():
+    # Each training ends with a search for garbage; what was imported is none, and is left out.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -118,12 +126,23 @@ def small_data(data):
 
 
 @pytest.fixture
-def train(small_data, monkeypatch, tmp_path):
+def traced():
+    """Have `train` trace the networks, as a training does outside the tests."""
+
+
+@pytest.fixture
+def train(small_data, monkeypatch, tmp_path, request):
     """A function that runs a script's main() on the small data, in an empty folder.
 
-    The run is called ``lstm``, ``cnn_lstm`` or ``naive_bayes_lstm``, as the script is.
+    The run is called ``lstm``, ``cnn_lstm`` or ``naive_bayes_lstm``, as the script is. TensorFlow
+    runs the networks without tracing them, which would take most of the time of so small a
+    training, unless the test uses the fixture `traced`.
     """
     monkeypatch.chdir(tmp_path)
+    if keras.backend.backend() == "tensorflow" and "traced" not in request.fixturenames:
+        (trainer,) = (base for base in keras.Model.__mro__ if "run_eagerly" in vars(base))
+        always = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(trainer, "run_eagerly", always)
 
     def run_main(script, *arguments):
         name = Path(script.__file__).stem.removeprefix("train_")
@@ -135,6 +154,25 @@ def train(small_data, monkeypatch, tmp_path):
 
     run_main.data = small_data
     return run_main
+
+
+@pytest.fixture
+def averages(monkeypatch):
+    """Have train_lstm.py train a network without an LSTM, for tests of all the rest."""
+
+    def build_model():
+        size = train_lstm.VOCABULARY_SIZE, train_lstm.EMBEDDING_SIZE
+        return keras.Sequential(
+            [
+                keras.Input((None,), dtype="int32"),
+                keras.layers.Embedding(*size, mask_zero=train_lstm.PADDING == "post"),
+                keras.layers.Dropout(0.2),
+                keras.layers.GlobalAveragePooling1D(),
+                keras.layers.Dense(1, activation="sigmoid"),
+            ]
+        )
+
+    monkeypatch.setattr(train_lstm, "build_model", build_model)
 
 
 @pytest.fixture

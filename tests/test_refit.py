@@ -74,14 +74,14 @@ def evaluated(monkeypatch):
     ],
 )
 def test_a_refit_is_a_training_on_all_reviews_for_the_chosen_epochs(
-    script, options, contradicting_data, train, evaluated
+    script, options, contradicting_data, train, averages, evaluated
 ):
-    arguments = [*SMALL, "--learning-rate=0.02", "--epochs=3", *options]
+    arguments = [*SMALL, "--learning-rate=0.02", "--epochs=2", *options]
     models = train(script, *arguments, "--refit", "--name=refit")
     train(script, *arguments, "--name=first")
     run, first = read_run(models / "refit"), read_run(models / "first")
     chosen = run["restored_epoch"]
-    assert chosen == run["refit"]["epochs"] and run["constants"]["EPOCHS"] == run["epochs"] == 3
+    assert chosen == run["refit"]["epochs"] and run["constants"]["EPOCHS"] == run["epochs"] == 2
     assert chosen == 1 or script is not train_lstm
     assert run["refit"]["training"] == 2 * 96 and "refit" not in first
     assert list_files(models / "refit") == FILES
@@ -89,7 +89,7 @@ def test_a_refit_is_a_training_on_all_reviews_for_the_chosen_epochs(
     same = ("data", "epochs", "best_epoch", "restored_epoch", "validation", "unsure", "network")
     assert {name: run[name] for name in same} == {name: first[name] for name in same}
     # In each training the validation set of each epoch, in the end the test set.
-    sets = [contradicting_data.x_validation] * 3 + [contradicting_data.x_test]
+    sets = [contradicting_data.x_validation] * 2 + [contradicting_data.x_test]
     assert list(map(id, evaluated)) == list(map(id, 2 * sets))
 
     # An ordinary training on the same reviews, which needs a validation set as well.
@@ -131,7 +131,7 @@ def measure_loss(folder, data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, pytest.param(0, marks=pytest.mark.extended)])
-def test_a_refit_is_resumed_exactly(epoch, train, train_until, tmp_path, capsys):
+def test_a_refit_is_resumed_exactly(epoch, train, averages, train_until, tmp_path, capsys):
     train_until(epoch, train_lstm, *REFIT)
     folder, again = (tmp_path / "models" / name for name in ("lstm", "lstm-2"))
     assert {*FILES} - {"run.json", "history.png"} < {*list_files(folder)}
@@ -149,7 +149,9 @@ def test_a_refit_is_resumed_exactly(epoch, train, train_until, tmp_path, capsys)
 
 @pytest.mark.slow
 @pytest.mark.extended
-def test_a_refit_that_was_not_tested_is_resumed_and_repeated_with_seeds(train, monkeypatch, capsys):
+def test_a_refit_that_was_not_tested_is_resumed_and_repeated_with_seeds(
+    train, averages, monkeypatch, capsys
+):
     evaluate = keras.Model.evaluate
 
     def fail(self, x, *arguments, **options):
@@ -171,7 +173,7 @@ def test_a_refit_that_was_not_tested_is_resumed_and_repeated_with_seeds(train, m
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_refit_leaves_the_validated_network(train, monkeypatch, tmp_path):
+def test_ctrl_c_in_a_refit_leaves_the_validated_network(train, averages, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # the handler replaces it
     finish_epoch = RunRecorder.on_epoch_end
 
@@ -237,7 +239,7 @@ def test_validation_reviews_become_training_reviews(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_refit_with_sentences(train):
+def test_a_refit_with_sentences(train, averages):
     sentences = load_data("imdb-package", 10_000, 500, sentence_weight=3.0).sentences
     sizes = {"train": 200, "validation": 120, "test": 120}
     few = dataclasses.replace(

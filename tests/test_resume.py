@@ -41,7 +41,9 @@ def last_line(capsys):
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def test_a_run_is_resumed_only_as_it_was_started(train, train_one_epoch, small_data, monkeypatch):
+def test_a_run_is_resumed_only_as_it_was_started(
+    train, averages, train_one_epoch, small_data, monkeypatch
+):
     train_one_epoch(train_lstm, *SMALL)
     assert "LSTM_UNITS was 8 and is 9" in fail(train, "--resume", "lstm", "--lstm-units=9")
     # The checkpoint has what the options set; the rest is in the script, which may be edited.
@@ -67,16 +69,26 @@ def test_a_run_is_resumed_only_as_it_was_started(train, train_one_epoch, small_d
 
 
 @pytest.mark.extended
-def test_moving_averages_of_the_weights_are_resumed(train, train_one_epoch, monkeypatch, capsys):
+def test_moving_averages_of_the_weights_are_resumed(
+    train, averages, train_one_epoch, monkeypatch, capsys
+):
     adam = functools.partial(keras.optimizers.Adam, use_ema=True, ema_momentum=0.98)
     monkeypatch.setattr(keras.optimizers, "Adam", adam)
-    train_one_epoch(train_naive_bayes_lstm, *SMALL, "--ngrams=1000", "--batch-size=4")
+    train_one_epoch(train_lstm, *SMALL, "--batch-size=16")
+    train(train_lstm, "--resume")
+    train(train_lstm, "--like", "lstm")
+    assert last_line(capsys).startswith("Reproduced ")
+
+
+@pytest.mark.extended
+def test_the_weights_of_ngrams_are_resumed(train, train_one_epoch, capsys):
+    train_one_epoch(train_naive_bayes_lstm, *SMALL, "--ngrams=500")
     train(train_naive_bayes_lstm, "--resume")
     train(train_naive_bayes_lstm, "--like", "naive_bayes_lstm")
     assert last_line(capsys).startswith("Reproduced ")
 
 
-def test_a_damaged_checkpoint_is_an_error(train, train_one_epoch, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_an_error(train, averages, train_one_epoch, tmp_path, capsys):
     train_one_epoch(train_lstm, *SMALL)
     checkpoint = tmp_path / "models" / "lstm" / "checkpoint.npz"
     content = checkpoint.read_bytes()
@@ -167,7 +179,9 @@ WRONG_ARRAYS = [
 
 
 @pytest.mark.extended
-def test_a_wrong_checkpoint_is_one_line_and_changes_nothing(train, train_one_epoch, tmp_path):
+def test_a_wrong_checkpoint_is_one_line_and_changes_nothing(
+    train, averages, train_one_epoch, tmp_path
+):
     train_one_epoch(train_lstm, *SMALL)
     run = tmp_path / "models" / "lstm"
     state, arrays = read_checkpoint(run)
@@ -202,7 +216,7 @@ def test_a_wrong_checkpoint_is_one_line_and_changes_nothing(train, train_one_epo
 
 
 def test_a_run_whose_files_were_changed_is_finished_with_its_own(
-    train, monkeypatch, tmp_path, capsys
+    train, averages, monkeypatch, tmp_path, capsys
 ):
     with monkeypatch.context() as changed, pytest.raises(ZeroDivisionError):
         changed.setattr(RunRecorder, "finish", lambda *_: 1 / 0)
@@ -235,7 +249,7 @@ def test_a_run_whose_files_were_changed_is_finished_with_its_own(
 
 @pytest.mark.extended
 def test_a_training_whose_output_is_not_read_any_more_stops_like_ctrl_c(
-    train, monkeypatch, tmp_path
+    train, averages, monkeypatch, tmp_path
 ):
     class Closed(io.StringIO):
         def __init__(self, text):
@@ -266,7 +280,7 @@ def test_a_loss_that_diverges_ends_the_training(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_like_says_whether_a_run_was_reproduced(train, train_one_epoch, capsys):
+def test_like_says_whether_a_run_was_reproduced(train, averages, train_one_epoch, capsys):
     train(train_lstm, *SMALL)
     train(train_lstm, "--like", "lstm")
     line = last_line(capsys)
@@ -287,7 +301,7 @@ def test_trainings_that_start_at_the_same_time_get_different_folders(monkeypatch
 
 
 @pytest.mark.slow
-def test_files_of_another_run_are_detected(train, tmp_path, monkeypatch, capsys):
+def test_files_of_another_run_are_detected(train, averages, tmp_path, monkeypatch, capsys):
     for seed in ("1", "2"):
         train(train_lstm, *SMALL, "--seed", seed)
     one, other = (tmp_path / "models" / name for name in ("lstm", "lstm-2"))

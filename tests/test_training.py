@@ -38,7 +38,7 @@ SCRIPTS = [train_lstm, train_cnn_lstm, train_naive_bayes_lstm]
 EXTENDED = (pytest.mark.slow, pytest.mark.extended)  # variants for `make test-all`
 FILES = ["history.csv", "history.png", "model.keras", "run.json", "vocabulary.txt"]
 # Enough words to learn from, and few enough for a test.
-SHORT = [*CONSTANTS, "--vocabulary-size=5000", "--maximum-tokens=40", "--name=lstm"]
+SHORT = [*CONSTANTS, "--vocabulary-size=5000", "--maximum-tokens=40", "--name=lstm", "--epochs=1"]
 # A network and steps that are large enough to overfit the small data in five epochs.
 OVERFIT = ["--epochs=5", "--learning-rate=0.01", "--embedding-size=32", "--lstm-units=100"]
 OVERFIT += ["--dropout-after-embedding=0.2", "--dropout-after-lstm=0.2"]
@@ -111,7 +111,7 @@ def test_one_step_changes_every_weight(script, small_data, monkeypatch):
     model = build_model(script, monkeypatch)
     if script is train_naive_bayes_lstm:
         fit_ngram_classifiers(model, small_data)
-    model.compile(optimizer="adam", loss="binary_crossentropy")
+    model.compile(optimizer="adam", loss="binary_crossentropy", run_eagerly=True)
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     x, y = Batches(small_data.x_train, small_data.y_train, 96)[0]
     model.train_on_batch(x, y)
@@ -125,9 +125,9 @@ def test_padding_does_not_change_a_probability(script, monkeypatch):
     generator = np.random.default_rng(0)
     for tokens in (1, 2, 3, 8, 31):
         x = generator.integers(1, 10_000, (5, tokens))
-        alone = model.predict(x, verbose=0)
+        alone = keras.ops.convert_to_numpy(model(x))
         for padding in (1, 2, 13):
-            padded = model.predict(np.pad(x, ((0, 0), (0, padding))), verbose=0)
+            padded = keras.ops.convert_to_numpy(model(np.pad(x, ((0, 0), (0, padding)))))
             np.testing.assert_allclose(padded, alone, atol=1e-6)
 
 
@@ -137,7 +137,7 @@ def test_networks_without_a_mask_read_the_padding(script, monkeypatch):
     model = build_model(script, monkeypatch, {"VOCABULARY_SIZE": 10_000, "PADDING": "pre"})
     x = np.arange(1, 9)[np.newaxis]
     padded = np.pad(x, ((0, 0), (4, 0)))
-    difference = model.predict(x, verbose=0) - model.predict(padded, verbose=0)
+    difference = keras.ops.convert_to_numpy(model(x) - model(padded))
     assert np.abs(difference).max() > 1e-5
 
 
@@ -155,11 +155,17 @@ def evaluated(monkeypatch):
     return sequences
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize(
     "script",
-    [train_lstm, *(pytest.param(script, marks=EXTENDED) for script in SCRIPTS[1:])],
+    [
+        train_lstm,
+        pytest.param(train_cnn_lstm, marks=EXTENDED),
+        pytest.param(train_naive_bayes_lstm, marks=pytest.mark.slow),
+    ],
 )
 def test_run_folder_is_complete(script, train, small_data, evaluated, monkeypatch, capsys):
+    """Plain Keras loads the model in a new process; naive Bayes needs an import of this project."""
     models = []
     build = script.build_model
     monkeypatch.setattr(script, "build_model", lambda: models.append(build()) or models[-1])
@@ -198,32 +204,18 @@ def test_run_folder_is_complete(script, train, small_data, evaluated, monkeypatc
     x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
     expected = models[0].predict(x, verbose=0)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(train_lstm, marks=EXTENDED),
-        pytest.param(train_cnn_lstm, marks=EXTENDED),
-        train_naive_bayes_lstm,
-    ],
-)
-def test_model_is_loaded_in_a_new_process(script, train, small_data):
-    """Plain Keras loads it; that of naive Bayes needs one import of this project."""
-    (folder,) = train(script, "--epochs=1").iterdir()
-    x, _ = Batches(small_data.x_test, small_data.y_test, 96)[0]
+    if script is train_lstm:
+        return  # a part of train_cnn_lstm
     np.save("x.npy", x)
     modules = ["sentiment.layers"] if script is train_naive_bayes_lstm else []
     program = [sys.executable, PROGRAMS / "predict_ids.py", folder, "x.npy", "y.npy", *modules]
     subprocess.run(program, check=True, env={**os.environ, "PYTHONPATH": str(PROJECT)})
-    expected = keras.saving.load_model(folder / "model.keras").predict(x, verbose=0)
     np.testing.assert_allclose(np.load("y.npy"), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("is_resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_test_leaves_the_test_set_unevaluated(
-    is_resumed, train, train_one_epoch, small_data, evaluated, monkeypatch, capsys
+    is_resumed, train, train_one_epoch, small_data, evaluated, averages, monkeypatch, capsys
 ):
     if is_resumed:
         train_one_epoch(train_lstm, "--no-test")
@@ -243,25 +235,32 @@ def test_no_test_leaves_the_test_set_unevaluated(
 
 
 @pytest.mark.slow
-def test_best_or_last_weights_are_restored(train, small_data):
+def test_best_or_last_weights_are_restored(train, small_data, averages, capsys):
     # With opposite labels, the better the training set is learned the higher the validation loss.
     small_data.x_validation.tokens[:] = small_data.x_train.tokens
     small_data.x_validation.offsets[:] = small_data.x_train.offsets
     small_data.y_validation[:] = 1 - small_data.y_train
-    models = train(train_lstm, *OVERFIT)
-    train(train_lstm, *OVERFIT, "--no-restore-best-weights")
+    models = train(train_lstm, *OVERFIT, "--epochs=3")
+    # A finished run is never overwritten.
+    before = {path.name: path.read_bytes() for path in (models / "lstm").iterdir()}
+    train(train_lstm, *OVERFIT, "--epochs=3", "--no-restore-best-weights")
+    assert str(Path("models", "lstm-2")) in capsys.readouterr().out.splitlines()[-1]
+    assert {path.name: path.read_bytes() for path in (models / "lstm").iterdir()} == before
+    assert list_files(models / "lstm-2") == FILES
     best, last = (read_run(models / name) for name in ("lstm", "lstm-2"))
     losses = [float(row["val_loss"]) for row in read_history(models / "lstm")]
     assert best["restored_epoch"] == best["best_epoch"] == losses.index(min(losses)) + 1
-    assert best["best_epoch"] < 5
+    assert best["best_epoch"] < 3
     assert best["validation"]["loss"] == min(losses)
-    assert last["restored_epoch"] == 5
+    assert last["restored_epoch"] == 3
     assert last["validation"]["loss"] == losses[-1]
     assert best["test"] != last["test"]
 
 
 @pytest.mark.slow
-def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_data, monkeypatch):
+def test_moving_averages_of_the_weights_are_validated_and_restored(
+    train, small_data, averages, monkeypatch
+):
     train(train_lstm, "--no-restore-best-weights")
     adam = functools.partial(keras.optimizers.Adam, use_ema=True, ema_momentum=0.98)
     monkeypatch.setattr(keras.optimizers, "Adam", adam)
@@ -282,7 +281,7 @@ def test_moving_averages_of_the_weights_are_validated_and_restored(train, small_
 
 @pytest.mark.slow
 @pytest.mark.extended
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [train_lstm, train_naive_bayes_lstm])
 def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(
     script, train, small_data, monkeypatch
 ):
@@ -297,16 +296,6 @@ def test_mixed_precision_keeps_weights_and_probabilities_in_32_bits(
     with_32_bits = build_model(script, monkeypatch, read_run(folder)["constants"])
     with_32_bits.set_weights(model.get_weights())
     np.testing.assert_allclose(with_32_bits.predict(x, verbose=0), probabilities, atol=0.02)
-
-
-@pytest.mark.slow
-def test_a_finished_run_is_never_overwritten(train, capsys):
-    models = train(train_lstm, "--epochs=1")
-    before = {path.name: path.read_bytes() for path in (models / "lstm").iterdir()}
-    train(train_lstm, "--epochs=1")
-    assert str(Path("models", "lstm-2")) in capsys.readouterr().out.splitlines()[-1]
-    assert {path.name: path.read_bytes() for path in (models / "lstm").iterdir()} == before
-    assert list_files(models / "lstm-2") == FILES
 
 
 def test_a_run_folder_that_cannot_be_created_is_an_error(train, tmp_path):
@@ -355,7 +344,7 @@ def fail_to_write(number, train, reason, folder):
     "number",
     [n if n == 5 else pytest.param(n, marks=EXTENDED) for n in range(10)],
 )
-def test_a_full_disk_damages_nothing(number, train, monkeypatch, tmp_path):
+def test_a_full_disk_damages_nothing(number, train, averages, monkeypatch, tmp_path):
     writes = []
     fsync = os.fsync
 
@@ -376,7 +365,7 @@ def test_a_full_disk_damages_nothing(number, train, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "number", [n if n == 5 else pytest.param(n, marks=EXTENDED) for n in range(10)]
 )
-def test_a_disk_that_becomes_read_only_damages_nothing(number, train, disk, monkeypatch):
+def test_a_disk_that_becomes_read_only_damages_nothing(number, train, averages, disk, monkeypatch):
     disk, remount = disk
     monkeypatch.chdir(disk)
     writes = []
@@ -396,7 +385,7 @@ def test_a_disk_that_becomes_read_only_damages_nothing(number, train, disk, monk
     assert len(writes) == number + 1
 
 
-def test_a_model_above_the_limit_of_file_sizes_is_not_half_written(train, tmp_path):
+def test_a_model_above_the_limit_of_file_sizes_is_not_half_written(train, averages, tmp_path):
     resource = pytest.importorskip("resource", reason="needs a limit on the size of files")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))  # the model is three times that
@@ -407,3 +396,14 @@ def test_a_model_above_the_limit_of_file_sizes_is_not_half_written(train, tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_one_line(raised.value)
     assert list_files(tmp_path / "models" / "lstm") == ["vocabulary.txt"]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces")
+@pytest.mark.usefixtures("averages", "traced")
+def test_the_training_step_is_traced_once(train, monkeypatch):
+    traces = []
+    step = keras.Model.train_step
+    counted = lambda model, data: traces.append(data) or step(model, data)  # noqa: E731
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    train(train_lstm, "--epochs=1")
+    assert len(traces) == 1
