@@ -143,9 +143,11 @@ class Worker:
             return bool(
                 trial.datetime_start and datetime.now() - trial.datetime_start > STARTUP_TIME
             )
+        if name == self.name:  # this worker begins no trial before the last one has ended
+            return True
         path = self.folder / Path(name).name
-        if name == self.name or not path.exists():  # without a lock, it may be on another machine
-            return name == self.name
+        if not path.exists():  # the worker may be on another machine
+            return False
         try:
             with filelock.FileLock(path, timeout=0):
                 pass

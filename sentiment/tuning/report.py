@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sentiment.plots.study import FANOVA
 from sentiment.tuning.queue import FINISHED, PLACE
 
-COMPLETE_TRIALS = 5  # for importances, at least
+COMPLETE_TRIALS = 4  # for importances, at least
 # Attributes of a trial.
 CONSTANTS, EPOCHS, REMARK, REVIEWS = "constants", "epochs", "remark", "validation reviews"
 
