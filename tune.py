@@ -12,6 +12,7 @@ import sentiment  # noqa: F401, before Keras: it sets the backend and quiets Ten
 import argparse
 import itertools
 import math
+import os
 import re
 import shlex
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import error_line
 from sentiment.constants import FOLDER_NAME, option, read_constants
-from sentiment.distribution import describe_device
+from sentiment.distribution import VARIABLES, describe_device
 from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
 from sentiment.runs.atomic import write_atomically, write_text
@@ -32,6 +33,7 @@ from sentiment.runs.state import format_command
 
 try:
     import optuna
+    from filelock import FileLock
 
     from sentiment.plots.study import draw_importances, draw_optimization_history, draw_slices
 except ImportError as error:
@@ -48,6 +50,7 @@ SHOWN_ROWS = 10
 FIXED = {"REFIT": False}  # the validation set is needed to the end
 NOT_TUNED = ("NAME", *FIXED)
 RUN_FILES = (RECORD, CHECKPOINT, HISTORY)
+REPORT_LOCK = ".report.lock"
 PLOTS = {"history.png": draw_optimization_history, "slices.png": draw_slices}
 PLOTS_OF_IMPORTANCES = {"importances.png": draw_importances}
 
@@ -57,8 +60,11 @@ def main():
     parser = make_parser()
     path = next((Path(argument) for argument in arguments if argument.endswith(".py")), None)
     if path is None:
-        parser.parse_args(arguments)  # prints the help, or says that the script is missing
-        raise SentimentError("the first argument is a training script, such as train_lstm.py", 2)
+        if {"-h", "--help"} & set(arguments):
+            parser.parse_args(arguments)  # prints the help
+        parser.error("the first argument is a training script, such as train_lstm.py")
+    if found := [name for name in VARIABLES if name in os.environ]:
+        parser.error(f"each network is trained by one process here; unset {' and '.join(found)}")
     script = import_script(path)
     comments = read_constants(vars(script))
     add_constants(parser, comments, vars(script))
@@ -111,8 +117,9 @@ def search(given, script, values, points, folder, worker):
         f"Machine: {describe_device()}; {versions}, optuna {optuna.__version__}",
         "",
     ]
-    if not (folder / STUDY).exists():
-        write_text(folder / STUDY, "\n".join(report))
+    with FileLock(folder / REPORT_LOCK):
+        if not (folder / STUDY).exists():
+            write_text(folder / STUDY, "\n".join(report))
     study.run(worker, points, deadline)
     if not any(row.values for row in study.rows(1)):
         raise SentimentError("no trial was completed; try other values, or more time")
@@ -120,7 +127,8 @@ def search(given, script, values, points, folder, worker):
         study.repeat(worker, given.seeds)
     rows = study.rows(given.seeds)
     constants = study.fixed | rows[0].constants
-    importances = compute_importances(study.study)
+    finished = study.finished()
+    importances = compute_importances(finished)
     lines = [
         "Best trials:",
         "",
@@ -143,11 +151,12 @@ def search(given, script, values, points, folder, worker):
         print(*lines[-2:], sep="\n")
     target = f"validation {study.metric}"
     plots = PLOTS | (PLOTS_OF_IMPORTANCES if importances else {})
-    for name, draw in plots.items():
-        write_atomically(folder / name, lambda path, draw=draw: draw(study.study, target, path))
     rest = ["", "All trials:", "", format_rows(rows, study.metric), ""]
     rest += [f"![{name}]({name})" for name in plots]
-    write_text(folder / STUDY, "\n".join([*report, *lines, *rest]) + "\n")
+    with FileLock(folder / REPORT_LOCK):  # other workers may be at the same point
+        for name, draw in plots.items():
+            write_atomically(folder / name, lambda path, draw=draw: draw(finished, target, path))
+        write_text(folder / STUDY, "\n".join([*report, *lines, *rest]) + "\n")
     print(f"\nStudy folder: {folder} ({', '.join([STUDY, *plots])})")
 
 

@@ -112,7 +112,7 @@ def main():
             "test": len(data.y_test),
             "test_name": data.test_name,
         },
-        "sha256": {"data": data.fingerprint()},
+        "sha256": {"data": data.fingerprint},
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in PACKAGES},

@@ -137,7 +137,7 @@ def _load_own(predictor: Predictor) -> tuple[str, Dataset]:
         raise SentimentError(f"the reviews of {folder} can't be loaded: {error}") from None
     expected = metadata.get("sha256", {}).get("data")
     is_same = data.vocabulary == list(predictor.word_ids)
-    if not is_same or (expected and data.fingerprint() != expected):
+    if not is_same or (expected and data.fingerprint != expected):
         raise SentimentError(
             f"the reviews of {data.source} are not the ones that the run {folder} was trained on; "
             "restore them, or evaluate it on other reviews with --data"

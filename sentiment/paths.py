@@ -17,7 +17,7 @@ def models_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of encoded reviews, ``cache/`` or what SENTIMENT_CACHE names, likewise."""
+    """Return the folder of what is computed once, ``cache/`` or SENTIMENT_CACHE, likewise."""
     return _shorten(os.environ.get("SENTIMENT_CACHE") or PROJECT / "cache")
 
 

@@ -78,8 +78,9 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """The folder of encoded reviews, in place of the one in the project."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A folder in place of ``cache/`` in the project, the same for all processes of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cache"
     os.environ["SENTIMENT_CACHE"] = str(folder)
     return folder
 
@@ -244,7 +245,7 @@ def start_script(script, *arguments, folder, stdout=os.devnull, stderr=os.devnul
     """
     context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     context.set_forkserver_preload(["tests.conftest"])
-    given = (PROJECT / script, arguments, folder, stdout, stderr)
+    given = (PROJECT / script, arguments, folder, os.environ["SENTIMENT_CACHE"], stdout, stderr)
     process = context.Process(target=_run_as_main, args=given)
     process.start()
     return process
@@ -261,9 +262,9 @@ def run_script(script, *arguments, folder):
         )
 
 
-def _run_as_main(script, arguments, folder, *outputs):
+def _run_as_main(script, arguments, folder, cache, *outputs):
     os.chdir(folder)
-    os.environ["SENTIMENT_CACHE"] = "cache"
+    os.environ["SENTIMENT_CACHE"] = cache
     for number, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.argv = [str(script), *map(str, arguments)]

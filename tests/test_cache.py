@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from sentiment.data import cache
+from sentiment.data import cache, encoding
 from sentiment.data.dataset import load_data
 from sentiment.data.files import read_files
 from sentiment.data.imdb import read_package
@@ -45,7 +45,7 @@ def own(reviews, tmp_path):
 def encoded(monkeypatch):
     """A list that grows with each text that is encoded."""
     texts = []
-    monkeypatch.setattr(cache, "tokenize", lambda text: texts.append(text) or tokenize(text))
+    monkeypatch.setattr(encoding, "tokenize", lambda text: texts.append(text) or tokenize(text))
     return texts
 
 
@@ -109,7 +109,7 @@ def test_a_changed_file_in_a_folder_is_noticed(tmp_path, encoded):
 @pytest.mark.parametrize("kept", [0, 0.99])
 @pytest.mark.parametrize(
     "name",
-    [*cache.FILES, cache.HASHES],
+    [*encoding.FILES, cache.FINGERPRINT, cache.HASHES],
 )
 def test_a_damaged_cache_is_written_again(own, encoded, name, kept):
     path, texts = own
@@ -206,7 +206,7 @@ def test_a_file_of_any_name_is_cached(tmp_path, encoded, name):
 def test_the_progress_bar_shows_no_control_characters(tmp_path, monkeypatch):
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True)
-    monkeypatch.setattr(cache, "progress_bar", lambda: Progress(console=console))
+    monkeypatch.setattr(encoding, "progress_bar", lambda: Progress(console=console))
     path = tmp_path / "[blink]\x1b]0;title\x07.csv"
     read_files(str(write_csv(path, map(str, range(40)), np.arange(40) % 2)))
     assert "Encoding" in shown.getvalue()

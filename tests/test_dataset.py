@@ -142,14 +142,14 @@ def test_too_few_different_reviews_are_counted_in_one_line(tmp_path, reviews, te
 
 
 def test_a_fingerprint_changes_with_any_review_label_or_word(small_data):
-    before = small_data.fingerprint()
-    assert dataclasses.replace(small_data).fingerprint() == before
+    before = small_data.fingerprint
+    assert dataclasses.replace(small_data).fingerprint == before
     for change in (
         {"y_test": 1 - small_data.y_test},
         {"x_validation": small_data.x_validation[:-1]},
         {"vocabulary": [*small_data.vocabulary[:-1], "another"]},
     ):
-        assert dataclasses.replace(small_data, **change).fingerprint() != before
+        assert dataclasses.replace(small_data, **change).fingerprint != before
 
 
 def test_the_fingerprint_of_large_data_is_made_of_hashes(tmp_path, monkeypatch):
@@ -157,7 +157,7 @@ def test_the_fingerprint_of_large_data_is_made_of_hashes(tmp_path, monkeypatch):
     texts = [f"review {i}" for i in range(40)]
     path = write_csv(tmp_path / "own.csv", texts, np.arange(40) % 2)
     data = load_data(str(path), 2_000, 100)
-    before = data.fingerprint()
-    assert load_data(str(path), 2_000, 100).fingerprint() == before
+    before = data.fingerprint
+    assert load_data(str(path), 2_000, 100).fingerprint == before
     data.x_train.positions[0] = data.x_train.positions[1]
-    assert data.fingerprint() != before
+    assert dataclasses.replace(data).fingerprint != before

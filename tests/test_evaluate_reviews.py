@@ -182,7 +182,7 @@ def train_on_file(edit_run, vocabulary_size, maximum_tokens):
     edited = edit_run(
         {"DATA": "own.csv", "SENTENCE_WEIGHT": 0},
         data={"source": "own.csv"},
-        sha256={"data": data.fingerprint()},
+        sha256={"data": data.fingerprint},
     )
     word_ids = {word: i for i, word in enumerate(data.vocabulary)}
     return dataclasses.replace(edited, word_ids=word_ids, maximum_tokens=maximum_tokens), data

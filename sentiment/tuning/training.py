@@ -19,14 +19,13 @@ from sentiment.constants import option
 from sentiment.data import load_data
 from sentiment.data.dataset import Dataset
 from sentiment.errors import SentimentError
-from sentiment.layers import initializers
 from sentiment.runs.atomic import hash_file
 from sentiment.runs.folder import CHECKPOINT, RECORD
 from sentiment.runs.record import read_record
 from sentiment.runs.recorder import RunRecorder
 
 SHUFFLE_SEED = 0
-KEPT_DATASETS, KEPT_WORD_VECTORS = 4, 8
+KEPT_DATASETS = 4
 
 
 def never(row: dict) -> bool:
@@ -67,7 +66,10 @@ class Trainer:
         self.script = script
         self.folder = folder
         self.warnings: set[str] = set()  # those that were printed
-        self._load = functools.lru_cache(KEPT_DATASETS)(load_fold)
+        load = functools.lru_cache(KEPT_DATASETS)(load_data)
+        self._load = functools.lru_cache(KEPT_DATASETS)(
+            lambda fold, *arguments: select_fold(load(*arguments), fold)
+        )
 
     def train(
         self,
@@ -129,16 +131,13 @@ class Trainer:
         """Have the script use this data and this recorder, and print nothing but warnings."""
         output, models = io.StringIO(), os.environ.get("SENTIMENT_MODELS")
         own = {name: getattr(self.script, name) for name in ("load_data", "RunRecorder")}
-        vectors = initializers.ppmi_word_vectors
         os.environ["SENTIMENT_MODELS"] = str(self.folder)
         self.script.load_data = functools.partial(self._load, fold)  # type: ignore[attr-defined]
         self.script.RunRecorder = functools.partial(Recorder, is_last)  # type: ignore[attr-defined]
-        initializers.ppmi_word_vectors = _ppmi_word_vectors
         try:
             with contextlib.redirect_stdout(output):
                 yield
         finally:
-            initializers.ppmi_word_vectors = vectors
             vars(self.script).update(own)
             if models is None:
                 del os.environ["SENTIMENT_MODELS"]
@@ -164,9 +163,6 @@ def forget_gradients() -> Iterator[None]:
     finally:
         for name in set(known) - before:
             del known[name]
-
-
-_ppmi_word_vectors = functools.lru_cache(KEPT_WORD_VECTORS)(initializers.ppmi_word_vectors)
 
 
 def import_script(path: Path) -> ModuleType:
@@ -200,8 +196,8 @@ def format_options(constants: dict) -> list[str]:
     return options
 
 
-def load_fold(fold: int, *arguments) -> Dataset:
-    """Return the data as `load_data` does, with another part of the reviews for validation.
+def select_fold(data: Dataset, fold: int) -> Dataset:
+    """Return the data with another part of the reviews for validation.
 
     Fold 1 is the usual split. In another one, as many of the training reviews are the validation
     set, and the validation reviews are training reviews. The test set stays the same.
@@ -209,7 +205,6 @@ def load_fold(fold: int, *arguments) -> Dataset:
     Raises:
         SentimentError: if there are not that many folds, or if sentences were added.
     """
-    data = load_data(*arguments)
     if fold == 1:
         return data
     if data.sentences:
