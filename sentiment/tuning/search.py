@@ -29,7 +29,8 @@ from sentiment.tuning.training import Trainer, never
 from sentiment.tuning.values import Choices, Range
 
 SETTINGS = "settings"  # the attribute of a study that says what it searches
-STARTUP_TRIALS = 4  # complete ones, before a trial is pruned
+STARTUP_TRIALS = 3  # complete ones, before a trial is pruned
+BEST_PERCENT = 25  # of the complete trials; a trial that is not as good as these is pruned
 REPEATED = 10  # of the best trials, the most that are trained with several seeds
 MAXIMUM_SEEDS = 100
 
@@ -77,7 +78,7 @@ class Search:
         self.trainer = Trainer(script, folder)
         pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if is_pruning:
-            pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+            pruner = optuna.pruners.PercentilePruner(BEST_PERCENT, STARTUP_TRIALS)
         options: dict[str, Any] = {
             "storage": storage,
             "direction": "minimize" if metric == "loss" else "maximize",
