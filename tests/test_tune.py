@@ -92,8 +92,8 @@ def test_bad_usage_is_refused(folder, monkeypatch, arguments):
 
 
 def test_what_is_no_training_script_is_refused(folder, monkeypatch):
-    for script in ("missing.py", PROJECT / "predict.py"):
-        with pytest.raises(SentimentError) as refused:
+    for script in ("missing.py", PROJECT / "predict.py", "train_lstm"):
+        with pytest.raises(SentimentError, match="training script") as refused:
             run_tune(monkeypatch, script, "--embedding-size", "4,8")
         assert refused.value.status == 2
 
@@ -226,6 +226,23 @@ def test_places_that_were_queued_twice_are_taken_once(folder):
     with queue.Worker(STUDY) as worker:
         worker.work(study, {0: {}}, lambda trial, place: 1.0)
     assert len(study.get_trials(states=queue.FINISHED)) == 1
+
+
+def test_pruning_ignores_trials_that_failed():
+    pruner = queue.SuccessiveHalvingPruner(min_resource=1)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+
+    def is_pruned(value, state):
+        trial = study.ask()
+        trial.report(value, 1)
+        result = trial.should_prune()
+        study.tell(trial, value if state == optuna.trial.TrialState.COMPLETE else None, state=state)
+        return result
+
+    assert not is_pruned(0.9, optuna.trial.TrialState.FAIL)
+    assert not is_pruned(0.8, optuna.trial.TrialState.COMPLETE)
+    assert is_pruned(0.7, optuna.trial.TrialState.PRUNED)
+    assert not is_pruned(0.85, optuna.trial.TrialState.COMPLETE)
 
 
 @pytest.fixture

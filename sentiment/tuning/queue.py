@@ -7,6 +7,7 @@ so that its place is free again.
 """
 
 import contextlib
+import copy
 import itertools
 import re
 import time
@@ -61,6 +62,19 @@ class SeededSampler(BaseSampler):
 
     def after_trial(self, study, trial, state, values):
         self.tpe.after_trial(study, trial, state, values)
+
+
+class SuccessiveHalvingPruner(optuna.pruners.SuccessiveHalvingPruner):
+    """Optuna's pruner, which counts a trial that has failed only when it is repeated."""
+
+    def prune(self, study, trial):
+        def get_trials(*arguments, **options):
+            trials = study.get_trials(*arguments, **options)
+            return [other for other in trials if other.state != TrialState.FAIL]
+
+        counted = copy.copy(study)
+        counted.get_trials = get_trials
+        return super().prune(counted, trial)
 
 
 class Worker:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from sentiment.console import format_message
 from sentiment.errors import DivergenceError, SentimentError
 from sentiment.runs.atomic import hash_file
-from sentiment.tuning.queue import FINISHED, PLACE, SeededSampler, Worker
+from sentiment.tuning.queue import FINISHED, PLACE, SeededSampler, SuccessiveHalvingPruner, Worker
 from sentiment.tuning.report import (
     CONSTANTS,
     EPOCHS,
@@ -29,8 +29,6 @@ from sentiment.tuning.training import Trainer, never
 from sentiment.tuning.values import Choices, Range
 
 SETTINGS = "settings"  # the attribute of a study that says what it searches
-STARTUP_TRIALS = 3  # complete ones, before a trial is pruned
-BEST_PERCENT = 25  # of the complete trials; a trial that is not as good as these is pruned
 REPEATED = 10  # of the best trials, the most that are trained with several seeds
 MAXIMUM_SEEDS = 100
 
@@ -78,7 +76,7 @@ class Search:
         self.trainer = Trainer(script, folder)
         pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if is_pruning:
-            pruner = optuna.pruners.PercentilePruner(BEST_PERCENT, STARTUP_TRIALS)
+            pruner = SuccessiveHalvingPruner(min_resource=1)
         options: dict[str, Any] = {
             "storage": storage,
             "direction": "minimize" if metric == "loss" else "maximize",
