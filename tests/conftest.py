@@ -1,10 +1,12 @@
 """The real reviews, small trainings on a few of them, and scripts in processes of their own."""
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
+from sentiment import evaluation
 
 import dataclasses
 import functools
 import gc
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -96,16 +98,30 @@ def data():
     return load_package(10_000, 500)
 
 
+HASHES: dict = {}
+
+
 @pytest.fixture
 def loaded_package(monkeypatch):
-    """Have evaluations load the package's reviews only once."""
+    """Have evaluations load the package's reviews only once, and hash them once for each run."""
+    compute_hashes = evaluation._hash
 
     def load(source, *sizes, **options):
         if source == "imdb-package":
             return load_package(*sizes, **options)
         return load_data(source, *sizes, **options)
 
+    def compute_once(predictor, source, x):
+        if source != "imdb-package":
+            return compute_hashes(predictor, source, x)
+        key = tuple(predictor.word_ids), predictor.maximum_tokens, x.maximum_tokens
+        key += x.positions.tobytes(), None if x.id_of_token is None else x.id_of_token.tobytes()
+        if key not in HASHES:
+            HASHES[key] = compute_hashes(predictor, source, x)
+        return HASHES[key]
+
     monkeypatch.setattr("sentiment.evaluation.load_data", load)
+    monkeypatch.setattr("sentiment.evaluation._hash", compute_once)
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +142,14 @@ def small_data(data):
     return dataclasses.replace(data, **take("train"), **take("validation"), **take("test"))
 
 
+def run_untraced(monkeypatch):
+    """Have TensorFlow run all networks without tracing them."""
+    if keras.backend.backend() == "tensorflow":
+        (trainer,) = (base for base in keras.Model.__mro__ if "run_eagerly" in vars(base))
+        always = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(trainer, "run_eagerly", always)
+
+
 @pytest.fixture
 def traced():
     """Have `train` trace the networks, as a training does outside the tests."""
@@ -140,10 +164,8 @@ def train(small_data, monkeypatch, tmp_path, request):
     training, unless the test uses the fixture `traced`.
     """
     monkeypatch.chdir(tmp_path)
-    if keras.backend.backend() == "tensorflow" and "traced" not in request.fixturenames:
-        (trainer,) = (base for base in keras.Model.__mro__ if "run_eagerly" in vars(base))
-        always = property(lambda model: True, lambda model, value: None)
-        monkeypatch.setattr(trainer, "run_eagerly", always)
+    if "traced" not in request.fixturenames:
+        run_untraced(monkeypatch)
 
     def run_main(script, *arguments):
         name = Path(script.__file__).stem.removeprefix("train_")
@@ -157,9 +179,8 @@ def train(small_data, monkeypatch, tmp_path, request):
     return run_main
 
 
-@pytest.fixture
-def averages(monkeypatch):
-    """Have train_lstm.py train a network without an LSTM, for tests of all the rest."""
+def average_words(monkeypatch):
+    """Have train_lstm.py train a network without an LSTM."""
 
     def build_model():
         size = train_lstm.VOCABULARY_SIZE, train_lstm.EMBEDDING_SIZE
@@ -174,6 +195,12 @@ def averages(monkeypatch):
         )
 
     monkeypatch.setattr(train_lstm, "build_model", build_model)
+
+
+@pytest.fixture
+def averages(monkeypatch):
+    """Have train_lstm.py train a network without an LSTM, for tests of all the rest."""
+    average_words(monkeypatch)
 
 
 @pytest.fixture
@@ -192,6 +219,24 @@ def train_one_epoch(train, monkeypatch):
             train(script, *arguments)
 
     return run_one_epoch
+
+
+@pytest.fixture(scope="module")
+def quick_jax(tmp_path_factory):
+    """Have JAX compile a network only once for all processes, and quickly."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        changed.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("jax")))
+        changed.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        changed.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        yield
+
+
+def quick_backend():
+    """Environment variables for a program that has no network: JAX is imported sooner."""
+    if "KERAS_BACKEND" in os.environ or not importlib.util.find_spec("jax"):
+        return {}
+    return {"KERAS_BACKEND": "jax"}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import warn
 from sentiment.errors import SentimentError
-from tests.conftest import PROGRAMS, PROJECT, assert_one_line
+from tests.conftest import PROGRAMS, PROJECT, assert_one_line, quick_backend
 
 
 def run_and_exit(error, capsys, monkeypatch):
@@ -152,7 +152,12 @@ def run_into_closed_pipe(path, *arguments, folder, both=False):
     finished = subprocess.run(
         [sys.executable, path, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": ""},
+        env={
+            **os.environ,
+            **quick_backend(),
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "",
+        },
         stdout=writer,
         stderr=writer if both else subprocess.PIPE,
         text=True,

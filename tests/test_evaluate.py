@@ -1,6 +1,7 @@
 """evaluate.py prints metrics, compares runs, and writes the plot and the mistakes."""
 
 import csv
+import functools
 import importlib.util
 import io
 import json
@@ -27,6 +28,11 @@ TEXTS[1] = '=SUM(1+1) étrange 奇怪, "awful";\nboring and a waste'  # a mistak
 LABELS = np.arange(60) % 2
 
 
+@functools.cache
+def load_once(name, *layers):
+    return load_predictor(name, layers)
+
+
 @pytest.fixture(autouse=True)
 def _in_folder_with_reviews(tmp_path, monkeypatch, loaded_package):
     monkeypatch.chdir(tmp_path)
@@ -37,6 +43,7 @@ def _in_folder_with_reviews(tmp_path, monkeypatch, loaded_package):
 def run_evaluate(monkeypatch, capsys):
     """A function that runs evaluate.py, without the plot, and returns what it printed."""
     monkeypatch.setattr(evaluate, "draw_evaluation", lambda *given: given[-1].write_bytes(b""))
+    monkeypatch.setattr(evaluate, "load_predictor", lambda name, layers: load_once(name, *layers))
 
     def run_main(*arguments):
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
@@ -49,7 +56,7 @@ def run_evaluate(monkeypatch, capsys):
 @pytest.fixture
 def expected():
     """The probabilities of both bundled runs for the reviews."""
-    return {name: load_predictor(name).predict(TEXTS) for name in ("lstm", "cnn_lstm")}
+    return {name: load_once(name).predict(TEXTS) for name in ("lstm", "cnn_lstm")}
 
 
 def read_mistakes(path="mistakes.csv"):

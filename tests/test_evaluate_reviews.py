@@ -1,6 +1,7 @@
 """A run is evaluated on its own reviews, or on others exactly as it would read them."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -30,9 +31,12 @@ def _in_empty_folder(tmp_path, monkeypatch, loaded_package):
     monkeypatch.chdir(tmp_path)
 
 
+load_once = functools.cache(load_predictor)
+
+
 @pytest.fixture
 def lstm(_in_empty_folder):
-    return load_predictor(BUNDLED / "lstm")
+    return load_once(BUNDLED / "lstm")
 
 
 @pytest.fixture

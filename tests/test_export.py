@@ -12,10 +12,20 @@ import pytest
 
 import export
 import sentiment.layers
+import train_cnn_lstm
+import train_naive_bayes_lstm
 from sentiment.data.imdb import read_package
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, load_predictor
-from tests.conftest import CONSTANTS, PROGRAMS, PROJECT, assert_one_line, run_script
+from tests.conftest import (
+    CONSTANTS,
+    PROGRAMS,
+    PROJECT,
+    assert_one_line,
+    run_script,
+    run_untraced,
+)
+from tests.test_files import write_csv
 
 BUNDLED = PROJECT / "models"
 RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
@@ -46,14 +56,15 @@ def reviews():
 def folder(tmp_path_factory):
     """A folder with two short runs: one with pre-padding, one with naive Bayes."""
     folder = tmp_path_factory.mktemp("runs")
-    arguments = [*CONSTANTS, "--vocabulary-size", "3000", "--maximum-tokens", "20"]
-    arguments += ["--lstm-units", "8", "--epochs", "1"]
-    for script, *own in (
-        ("train_cnn_lstm.py", "--name", "pre_padded", "--padding", "pre"),
-        ("train_naive_bayes_lstm.py", "--name", "naive_bayes", "--ngrams", "5000"),
-    ):
-        done = run_script(script, *arguments, *own, folder=folder)
-        assert done.returncode == 0, done.stderr
+    texts, labels = read_package()
+    write_csv(folder / "own.csv", texts[::50], labels[::50])
+    arguments = [*CONSTANTS, "--data=own.csv", "--vocabulary-size=3000", "--maximum-tokens=20"]
+    arguments += ["--lstm-units=8", "--epochs=1", "--batch-size=25", "--learning-rate=0.02"]
+    with pytest.MonkeyPatch.context() as changed:
+        changed.chdir(folder)
+        run_untraced(changed)
+        train_cnn_lstm.main([*arguments, "--name=pre_padded", "--padding=pre"])
+        train_naive_bayes_lstm.main([*arguments, "--name=naive_bayes", "--ngrams=5000"])
     return folder
 
 
@@ -71,46 +82,74 @@ def predict_exported(form, path, reviews):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture
+def export_here(monkeypatch, capsys):
+    """A function that exports a run in this process, checks 50 reviews, and returns the output."""
+
+    def run(*arguments):
+        monkeypatch.setattr(export, "CHECKED_REVIEWS", 50)
+        monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
+        export.main()
+        output = capsys.readouterr().out
+        assert "50 reviews" in output
+        return output
+
+    return run
+
+
+def assert_varied(probabilities):
+    """Check that probabilities are so different that an export of another network is noticed."""
+    assert np.ptp(probabilities) > 0.02
+
+
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param("lstm", marks=pytest.mark.slow),
-        pytest.param("pre_padded", marks=pytest.mark.extended),
         pytest.param("naive_bayes", marks=pytest.mark.extended),
     ],
 )
-def test_savedmodel_takes_text(name, reviews, tmp_path, request):
+def test_savedmodel_takes_text(name, reviews, tmp_path, request, export_here):
     run = BUNDLED / name if name == "lstm" else request.getfixturevalue("folder") / "models" / name
     output = tmp_path / "serving" / "1"
+    export_here(run, "--format", "savedmodel", "--output", output)
+    expected = load_predictor(str(run)).predict(reviews)
+    assert_varied(expected)
+    np.testing.assert_allclose(predict_exported("savedmodel", output, reviews), expected, atol=1e-6)
+
+
+@pytest.mark.extended
+def test_the_script_exports_and_checks_1000_reviews(reviews, folder, tmp_path):
+    run, output = folder / "models" / "pre_padded", tmp_path / "serving" / "1"
     arguments = [run, "--format", "savedmodel", "--output", output]
     done = run_script("export.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1,000 reviews" in done.stdout
-    predictor = load_predictor(str(run))
-    expected = predictor.predict(reviews)
+    expected = load_predictor(str(run)).predict(reviews)
+    assert_varied(expected)
     np.testing.assert_allclose(predict_exported("savedmodel", output, reviews), expected, atol=1e-6)
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize("name", ["lstm", "cnn_lstm", "naive_bayes"])
 @pytest.mark.parametrize("form", RUNTIMES)
-def test_onnx_and_litert_files_take_word_ids(name, form, reviews, folder, tmp_path):
+def test_onnx_and_litert_files_take_word_ids(name, form, reviews, folder, tmp_path, export_here):
     pytest.importorskip(RUNTIMES[form])
     run = (folder if name == "naive_bayes" else PROJECT) / "models" / name
     output = tmp_path / export.FILES[form]
-    done = run_script("export.py", run, "--format", form, "--output", output, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+    export_here(run, "--format", form, "--output", output)
     predictor = load_predictor(str(run))
     ids = [predictor.encode(review).tolist() for review in reviews]
-    np.testing.assert_allclose(
-        predict_exported(form, output, ids), predictor.predict(reviews), atol=1e-4
-    )
+    expected = predictor.predict(reviews)
+    assert_varied(expected)
+    np.testing.assert_allclose(predict_exported(form, output, ids), expected, atol=1e-4)
 
 
 @pytest.fixture
 def run_export(monkeypatch, tmp_path):
     """A function that runs export.py in an empty folder and returns its error."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, "CHECKED_REVIEWS", 50)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])

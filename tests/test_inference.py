@@ -1,14 +1,13 @@
 """A trained run is found by its name, and predicts texts from any directory."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import predict
 from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, load_predictor
 from tests.conftest import CONSTANTS, PROJECT, assert_one_line, load_package, run_script
@@ -93,12 +92,11 @@ def test_the_default_is_a_bundled_run_whatever_was_trained(make_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["train_lstm.py", "train_cnn_lstm.py"])
-def test_predict_uses_the_default_after_a_toy_training(script, tmp_path):
+def test_predict_uses_the_default_after_a_toy_training(tmp_path):
     write_csv(tmp_path / "toy.csv", [f"film {i}" for i in range(40)], np.arange(40) % 2)
     name = DEFAULT_RUN.name  # the folder of runs is another one, so the name is free in it
     options = ["--data=toy.csv", f"--name={name}", "--epochs=1", "--maximum-tokens=20"]
-    trained = run_script(script, *CONSTANTS, *options, folder=tmp_path)
+    trained = run_script("train_lstm.py", *CONSTANTS, *options, folder=tmp_path)
     assert trained.returncode == 0, trained.stderr
     shown = [
         run_script("predict.py", *arguments, "A fine film", folder=tmp_path)
@@ -114,11 +112,11 @@ def test_predict_uses_the_default_after_a_toy_training(script, tmp_path):
         assert "toy.csv" in errors and str(DEFAULT_RUN) not in errors
 
 
-@pytest.mark.slow
-def test_the_default_is_found_from_any_directory(tmp_path):
-    variables = {key: value for key, value in os.environ.items() if key != "SENTIMENT_MODELS"}
-    command = [sys.executable, PROJECT / "predict.py", "A wonderful, moving film."]
+def test_the_default_is_found_from_any_directory(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SENTIMENT_MODELS", raising=False)
+    monkeypatch.setattr(sys, "argv", ["predict.py", "A wonderful, moving film."])
     for folder in (tmp_path, PROJECT):
-        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
-        assert done.returncode == 0 and done.stdout.startswith("positive"), done.stderr
-        assert DEFAULT_RUN.name in done.stderr
+        monkeypatch.chdir(folder)
+        predict.main()
+        output, errors = capsys.readouterr()
+        assert output.startswith("positive") and DEFAULT_RUN.name in errors

@@ -1,10 +1,8 @@
 """The layer of n-gram classifiers computes what plain counts and scikit-learn give."""
 
+import dataclasses
 import itertools
 import math
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import keras
@@ -16,7 +14,7 @@ from sentiment.data.batches import Batches
 from sentiment.layers import AverageInPrediction, NgramClassifiers, fit_ngram_classifiers
 from sentiment.layers.logistic_regression import C, fit_logistic_regression
 from sentiment.layers.ngrams import FOLDS
-from tests.conftest import PROGRAMS, PROJECT, assert_one_line
+from tests.conftest import PROGRAMS, assert_one_line, run_script
 
 
 def make_reviews(count=200, vocabulary_size=40):
@@ -197,7 +195,8 @@ def test_large_ids_are_found():
 
 @pytest.mark.slow
 def test_accuracy_in_training_is_that_on_new_reviews(data):
-    layer = make_layer(100_000, data.x_train[::4], data.y_train[::4])
+    x, y = data.x_train[::6], data.y_train[::6]
+    layer = make_layer(100_000, x, y)
 
     def measure(sequences, labels, training):
         batches = Batches(sequences, labels, 100)
@@ -209,9 +208,9 @@ def test_accuracy_in_training_is_that_on_new_reviews(data):
 
     accuracy = measure(data.x_validation, data.y_validation, False)
     assert accuracy > 0.8
-    assert measure(data.x_train[::4], data.y_train[::4], True) == pytest.approx(accuracy, abs=0.03)
+    assert measure(x, y, True) == pytest.approx(accuracy, abs=0.03)
     # Counts that include the review itself are right nearly always.
-    assert measure(data.x_train[::4], data.y_train[::4], False) > accuracy + 0.08
+    assert measure(x, y, False) > accuracy + 0.08
 
 
 @pytest.mark.parametrize("ngrams", [0, -1, 1_000_001, 10**12])
@@ -305,13 +304,9 @@ def test_a_saved_layer_gives_the_same_output_in_a_new_process(tmp_path):
     model = keras.Model(trained.inputs, AverageInPrediction()(trained.outputs))
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", reviews[0][np.newaxis])
-    program = [sys.executable, PROGRAMS / "predict_ids.py", ".", "x.npy", "y.npy"]
-    subprocess.run(
-        [*program, "sentiment.layers"],
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    )
+    arguments = [".", "x.npy", "y.npy", "sentiment.layers"]
+    done = run_script(PROGRAMS / "predict_ids.py", *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     expected = model.predict_on_batch(reviews[0][np.newaxis])
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-6)
 
@@ -319,7 +314,8 @@ def test_a_saved_layer_gives_the_same_output_in_a_new_process(tmp_path):
 def test_negating_words_are_found_in_the_vocabulary(data):
     word_ids = keras.Input((None,), dtype="int32")
     model = keras.Model(word_ids, NgramClassifiers(1_000, 3)(word_ids))
-    fit_ngram_classifiers(model, data)
+    few = dataclasses.replace(data, x_train=data.x_train[::50], y_train=data.y_train[::50])
+    fit_ngram_classifiers(model, few)
     found = {data.vocabulary[i] for i in convert_to_numpy(model.layers[-1].negations) if i > 0}
     assert {"not", "never", "isn't", "don't"} <= found
     assert not found & {"the", "good", "bad"}

@@ -16,6 +16,11 @@ CELLS = [
     """
 import train_lstm
 
+if train_lstm.keras.backend.backend() == "tensorflow":
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)  # tracing takes longer than these trainings
+
 train_lstm.DATA = "own.csv"
 train_lstm.EPOCHS = 1
 train_lstm.MAXIMUM_TOKENS = 20

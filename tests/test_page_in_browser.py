@@ -22,7 +22,7 @@ from sentiment.errors import SentimentError
 from sentiment.inference import DEFAULT_RUN, load_predictor
 from sentiment.page.examples import EXAMPLES
 from sentiment.page.server import find_port, import_gradio, launch
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, assert_one_line
 from tests.run_folders import write_run
 
 pytestmark = pytest.mark.extended
@@ -355,8 +355,9 @@ def test_without_runs_there_is_nothing_to_compare(visit, monkeypatch, tmp_path):
     tab.locator("h3", has_text=re.compile("^lstm$")).wait_for()
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"]
+)
 def test_nothing_is_cut_off_and_words_are_legible(viewport, scheme, visit, tmp_path):
     tab = visit(viewport, scheme)
     review = f"{EXAMPLES['long']} {'x' * 300} {'好' * 300}"
@@ -508,11 +509,11 @@ def test_the_process_contacts_only_itself(blocks, contacted, visit):
     assert set(contacted) <= {"127.0.0.1", "localhost", "::1", None}
 
 
-def test_ctrl_c_ends_the_page_and_a_port_in_use_is_one_line(tmp_path):
+def test_ctrl_c_ends_the_page_and_a_port_in_use_is_one_line(tmp_path, monkeypatch):
     port = find_port("127.0.0.1", None)
-    command = [sys.executable, PROJECT / "page.py", "--no-browser", "--port", str(port)]
+    command = ["page.py", "--no-browser", "--port", str(port)]
     with subprocess.Popen(
-        [*command, "--host", "0.0.0.0"],
+        [sys.executable, PROJECT / command[0], *command[1:], "--host", "0.0.0.0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -520,11 +521,11 @@ def test_ctrl_c_ends_the_page_and_a_port_in_use_is_one_line(tmp_path):
     ) as process:
         try:
             assert str(port) in process.stdout.readline()
-            second = subprocess.run(
-                command, capture_output=True, text=True, cwd=tmp_path, timeout=120
-            )
-            assert second.returncode == 1
-            assert str(port) in second.stderr and second.stderr.count("\n") == 1
+            monkeypatch.setattr(sys, "argv", command)
+            with pytest.raises(SentimentError, match=str(port)) as second:
+                page.main()
+            assert second.value.status == 1
+            assert_one_line(second.value)
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         finally:

@@ -113,7 +113,7 @@ def test_sentences_need_the_words_of_the_data(tmp_path):
         assert_one_line(error.value)
 
 
-def test_a_run_with_sentences_is_measured_on_them(train, with_sentences):
+def test_a_run_with_sentences_is_measured_on_them(train, averages, with_sentences):
     sentences = with_sentences.sentences
     few = dataclasses.replace(
         sentences,

@@ -18,6 +18,25 @@ MAXIMUM_TOKENS = 10
 EPOCHS = 1
 SMALL_SET_STEP = 200
 SMALL_SET_EPOCHS = 1
+
+# The same data is read once. Without tracing, in large batches and from random word vectors, the
+# trainings take a few seconds.
+import sentiment
+
+import functools
+
+import tensorflow
+
+import sentiment.data
+
+sentiment.data.load_data = functools.cache(sentiment.data.load_data)
+
+import train_cnn_lstm
+import train_lstm
+
+tensorflow.config.run_functions_eagerly(True)
+train_cnn_lstm.BATCH_SIZE = train_lstm.BATCH_SIZE = 1_000
+train_cnn_lstm.WORD_VECTORS = train_lstm.WORD_VECTORS = "none"
 """
 
 
@@ -91,7 +110,7 @@ def test_all_cells_run(notebook, tmp_path):
     for cell in code_cells(executed):
         cell.outputs = []
     find_settings(executed).source = SMALL_SETTINGS
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "SENTIMENT_CACHE": "cache"}
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     client = nbclient.NotebookClient(
         executed,
         timeout=600,

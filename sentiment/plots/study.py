@@ -9,12 +9,13 @@ import matplotlib
 import numpy as np
 import optuna
 from matplotlib import pyplot
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
 FANOVA = FanovaImportanceEvaluator(seed=0)  # the same study gives the same importances
 DOTS_PER_INCH = 120
+LABEL_SIZE = 8  # of constants with long names
 
 
 def draw_optimization_history(study: optuna.Study, target: str, path: Path):
@@ -22,6 +23,7 @@ def draw_optimization_history(study: optuna.Study, target: str, path: Path):
     with _figure(path):
         axes = pictures.plot_optimization_history(study, target_name=target)
         axes.legend(loc="best")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_importances(study: optuna.Study, target: str, path: Path):
@@ -38,6 +40,7 @@ def draw_slices(study: optuna.Study, target: str, path: Path):
         axes = np.atleast_1d(pictures.plot_slice(study, target_name=target))
         for one in axes:
             one.tick_params(axis="x", labelrotation=45)
+            one.xaxis.label.set_size(LABEL_SIZE)
             if one.get_xscale() == "log":
                 one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 one.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,8 +1,10 @@
-"""Compare the LSTM on JAX with the stock layer; argument: cpu, or gpu for a reference of cuDNN."""
+"""Compare the LSTM on JAX with the stock layer, on one device and on four.
+
+For a GPU, a reference stands for cuDNN.
+"""
 
 import sentiment  # noqa: F401, before Keras: it sets the backend and quiets TensorFlow
 
-import sys
 from types import SimpleNamespace
 
 import jax
@@ -14,8 +16,6 @@ from jax.experimental import rnn
 from sentiment.layers import LSTM, lstm_jax
 
 UNITS, REVIEWS, TOKENS, FEATURES = 7, 8, 6, 5
-device_kind = sys.argv[1]
-devices = jax.device_count()
 shapes_on_cudnn = []
 
 
@@ -47,7 +47,6 @@ def differentiate(layer, x, initial_state, weights):
 
 
 lstm_jax.rnn = SimpleNamespace(lstm=reference)
-lstm_jax.jax = SimpleNamespace(**{**vars(jax), "default_backend": lambda: device_kind})
 generator = np.random.default_rng(0)
 x = generator.normal(size=(REVIEWS, TOKENS, FEATURES)).astype("float32")
 mask = generator.random((REVIEWS, TOKENS)) < 0.6
@@ -61,19 +60,25 @@ stock, fast = (
 stock.build(x.shape)
 fast.build(x.shape)
 fast.set_weights(stock.get_weights())
-if devices > 1:
-    distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
-    keras.distribution.set_distribution(distribution)
-    mesh = distribution.device_mesh.backend_mesh
-    rows = jax.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
-    x, initial_state = jax.device_put((x, initial_state), rows)
+assert jax.device_count() == 4
 
-given = x, initial_state, [variable.value for variable in stock.trainable_variables]
-expected, sums = differentiate(stock, *given)
-assert sums == [devices > 1, devices > 1] and not shapes_on_cudnn
-found, sums = differentiate(fast, *given)
-assert sums == [False, devices > 1]
-local_shape = (REVIEWS // devices, TOKENS, FEATURES)
-assert shapes_on_cudnn == ([local_shape] if device_kind == "gpu" else []), shapes_on_cudnn
-for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
-    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+for devices in (1, 4):
+    if devices > 1:
+        distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(distribution)
+        mesh = distribution.device_mesh.backend_mesh
+        rows = jax.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+        x, initial_state = jax.device_put((x, initial_state), rows)
+    given = x, initial_state, [variable.value for variable in stock.trainable_variables]
+    expected, sums = differentiate(stock, *given)
+    assert sums == [devices > 1, devices > 1] and not shapes_on_cudnn
+    for kind in ("cpu", "gpu"):
+        default_backend = lambda kind=kind: kind  # noqa: E731
+        lstm_jax.jax = SimpleNamespace(**{**vars(jax), "default_backend": default_backend})
+        found, sums = differentiate(fast, *given)
+        assert sums == [False, devices > 1], (devices, kind)
+        local_shape = (REVIEWS // devices, TOKENS, FEATURES)
+        assert shapes_on_cudnn == ([local_shape] if kind == "gpu" else []), shapes_on_cudnn
+        shapes_on_cudnn.clear()
+        for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
