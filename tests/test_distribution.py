@@ -108,7 +108,7 @@ def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
     assert status == 0, errors
     assert len(read_history(models / "several")) == 1
 
-    # Two processes resume it, and one of them is killed in the third epoch.
+    # Two processes with two devices each resume it, and one of them is killed in the third epoch.
     pair = [start("--resume", index=index, flags=f"{HOST_DEVICES}=2") for index in (0, 1)]
     while len(read_history(models / "several")) == 1:
         assert pair[1].poll() is None, wait_for(pair[1])
@@ -118,10 +118,10 @@ def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
     assert status == 1
     assert errors[-1].startswith("train_lstm.py: ") and "--resume" in errors[-1]
 
-    pair = [start("--resume", index=index) for index in (0, 1)]
+    pair = [start("--resume", index=index, flags=f"{HOST_DEVICES}=2") for index in (0, 1)]
     (output, errors, status), (silent, other_errors, other_status) = map(wait_for, pair)
     assert (status, other_status) == (0, 0), errors + other_errors
-    assert "2 devices, CPU: " in output and ", 2 processes)" in output and "Reviews:" not in silent
+    assert "4 devices, CPU: " in output and ", 2 processes)" in output and "Reviews:" not in silent
     assert not (tmp_path / "1" / "models").exists()
     np.testing.assert_allclose(read_history(models / "several"), alone, atol=1e-4)
     assert read_refit(models / "several") == pytest.approx(read_refit(models / "one"), abs=1e-4)
