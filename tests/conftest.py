@@ -37,9 +37,12 @@ collect_ignore = (
 )
 # The files with the longest tests come first, so that all processes are busy until the end.
 LONGEST = (
+    "test_tune",
     "test_distribution",
-    "test_export",
     "test_backends",
+    "test_export",
+    "test_lstm",
+    "test_streams",
     "test_interruption",
     "test_edited_scripts",
     "test_script",
