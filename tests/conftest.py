@@ -172,7 +172,7 @@ def train(small_data, monkeypatch, tmp_path, request):
 
     def run_main(script, *arguments):
         name = Path(script.__file__).stem.removeprefix("train_")
-        monkeypatch.setattr(script, "load_data", lambda *_: small_data)
+        monkeypatch.setattr(script, "load_data", lambda *_: dataclasses.replace(small_data))
         if "--resume" not in arguments and "--like" not in arguments:
             arguments = [*CONSTANTS, f"--name={name}", *arguments]
         script.main(list(arguments))
