@@ -6,13 +6,12 @@ import os
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
 from sentiment.data.imdb import read_package
 from sentiment.runs.checkpoint import read_state
-from tests.conftest import CONSTANTS, PROGRAMS, PROJECT, run_script
+from tests.conftest import CONSTANTS, PROGRAMS, PROJECT
 from tests.test_files import write_csv
 from tests.test_interruption import assert_same
 
@@ -54,11 +53,8 @@ def run_on(backends, *command, folder, variable=None):
 def train(backend, script, *options, folder):
     """Train on a backend that is the only one, and chosen without KERAS_BACKEND; return the run."""
     run = folder / "models" / f"{backend}_{script}"
-    command = [f"{script}.py", *ARGUMENTS, *options, f"--name={run.name}"]
-    if backend == keras.backend.backend() == "tensorflow":
-        done = run_script(*command, folder=folder)
-    else:
-        done = run_on(backend, PROJECT / command[0], *command[1:], folder=folder)
+    command = [PROJECT / f"{script}.py", *ARGUMENTS, *options, f"--name={run.name}"]
+    done = run_on(backend, *command, folder=folder)
     assert done.returncode == 0, done.stderr
     record = json.loads((run / "run.json").read_text())
     assert backend in record["versions"] and record["epochs"] == 1
@@ -67,16 +63,14 @@ def train(backend, script, *options, folder):
 
 @pytest.mark.extended
 def test_every_backend_trains_and_loads_the_models_of_the_others(folder):
-    runs = [train(BACKENDS[0], "train_lstm", folder=folder)]
+    runs = []
     for backend in BACKENDS:
+        runs.append(train(backend, "train_lstm", folder=folder))
         runs.append(train(backend, "train_naive_bayes_lstm", "--ngrams=5000", folder=folder))
     probabilities = []
     for backend in BACKENDS:
         command = [PROGRAMS / "predict_with_all_runs.py", f"{backend}.npz"]
-        if backend == keras.backend.backend() == "tensorflow":
-            done = run_script(*command, folder=folder)
-        else:
-            done = run_on(backend, *command, folder=folder, variable=backend)
+        done = run_on(backend, *command, folder=folder, variable=backend)
         assert done.returncode == 0, done.stderr
         probabilities.append(np.load(folder / f"{backend}.npz"))
     for run in runs:

@@ -101,30 +101,13 @@ def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
     assert status == 0, errors
     alone = read_history(models / "one")
 
-    # One process with four devices begins, and is killed after the first epoch.
-    program = [PROGRAMS / "die_after_epochs.py", 1, PROJECT / "train_lstm.py", *ARGUMENTS]
-    killed = start("--name=several", "--refit", program=program, flags=f"{HOST_DEVICES}=4")
-    _, errors, status = wait_for(killed)
-    assert status == 0, errors
-    assert len(read_history(models / "several")) == 1
-
-    # Two processes with two devices each resume it, and one of them is killed in the third epoch.
-    pair = [start("--resume", index=index, flags=f"{HOST_DEVICES}=2") for index in (0, 1)]
-    while len(read_history(models / "several")) == 1:
-        assert pair[1].poll() is None, wait_for(pair[1])
-        time.sleep(0.01)
-    pair[1].send_signal(signal.SIGKILL)
-    _, errors, status = wait_for(pair[0], 60)
-    assert status == 1
-    assert errors[-1].startswith("train_lstm.py: ") and "--resume" in errors[-1]
-
-    pair = [start("--resume", index=index, flags=f"{HOST_DEVICES}=2") for index in (0, 1)]
-    (output, errors, status), (silent, other_errors, other_status) = map(wait_for, pair)
+    both = [start("--name", "two", "--refit", index=index) for index in (0, 1)]
+    (output, errors, status), (silent, other_errors, other_status) = map(wait_for, both)
     assert (status, other_status) == (0, 0), errors + other_errors
-    assert "4 devices, CPU: " in output and ", 2 processes)" in output and "Reviews:" not in silent
+    assert "2 devices, CPU: " in output and ", 2 processes)" in output and "Reviews:" not in silent
     assert not (tmp_path / "1" / "models").exists()
-    np.testing.assert_allclose(read_history(models / "several"), alone, atol=1e-4)
-    assert read_refit(models / "several") == pytest.approx(read_refit(models / "one"), abs=1e-4)
+    np.testing.assert_allclose(read_history(models / "two"), alone, atol=1e-4)
+    assert read_refit(models / "two") == pytest.approx(read_refit(models / "one"), abs=1e-4)
     with (
         np.load(tmp_path / "0" / "weights_0.npz") as first,
         np.load(tmp_path / "1" / "weights_1.npz") as second,
@@ -132,17 +115,24 @@ def test_several_devices_and_processes_train_like_a_single_one(start, tmp_path):
         for name in first.files:
             np.testing.assert_array_equal(first[name], second[name])
 
-
-@needs_jax
-@pytest.mark.slow
-def test_the_end_of_the_main_process_ends_the_others_with_one_line(start):
-    program = [PROGRAMS / "wait_for_main_process.py"]
-    pair = [start(program=program, index=index) for index in (0, 1)]
-    assert "joined\n" in pair[0].stdout  # up to this line; libraries may print others before it
-    pair[0].send_signal(signal.SIGKILL)
-    _, errors, status = wait_for(pair[1], 60)
-    assert status == 1
-    assert errors[-1].startswith("wait_for_main_process.py: ") and "--resume" in errors[-1]
+    # The other process is killed in the second epoch, and after a resume the main process.
+    for victim, arguments in ((1, ["--name", "killed", "--refit"]), (0, ["--resume", "killed"])):
+        pair = [start(*arguments, index=index, flags=f"{HOST_DEVICES}=2") for index in (0, 1)]
+        before = len(read_history(models / "killed")) if "--resume" in arguments else 0
+        while not (models / "killed" / "history.csv").exists() or (
+            len(read_history(models / "killed")) == before
+        ):
+            assert pair[victim].poll() is None, wait_for(pair[victim])
+            time.sleep(0.01)
+        pair[victim].send_signal(signal.SIGKILL)
+        _, errors, status = wait_for(pair[1 - victim], 60)
+        assert status == 1
+        assert errors[-1].startswith("train_lstm.py: ") and "--resume" in errors[-1]
+    # One process with four devices can resume what two began.
+    _, errors, status = wait_for(start("--resume", "killed", flags=f"{HOST_DEVICES}=4"))
+    assert status == 0, errors
+    np.testing.assert_allclose(read_history(models / "killed"), alone, atol=1e-4)
+    assert read_refit(models / "killed") == pytest.approx(read_refit(models / "one"), abs=1e-4)
 
 
 @needs_jax

@@ -348,7 +348,7 @@ def test_an_epoch_of_real_batches_ends_with_the_weights_of_the_stock_layer(data)
             ]
         )
         model.compile("adam", "binary_crossentropy")
-        batches = Batches(data.x_train[:640], data.y_train[:640], 64, shuffle_seed=1)
+        batches = Batches(data.x_train[:1_280], data.y_train[:1_280], 64, shuffle_seed=1)
         start = model.predict(batches[0][0], verbose=0)
         model.fit(batches, shuffle=False, verbose=0)
         assert np.abs(model.predict(batches[0][0], verbose=0) - start).max() > 0.01
@@ -439,7 +439,7 @@ def assert_succeeds(process):
 @pytest.mark.extended
 def test_threads():
     # Each pair holds TensorFlow's threads among and inside operations.
-    pairs = [(1, 1), (3, 2)]
+    pairs = [(1, 1), (2, 2), (3, 1)]
     for process in [start_program("lstm_threads.py", *pair) for pair in pairs]:
         assert_succeeds(process)
 

@@ -62,7 +62,7 @@ def run_in_shell(command, folder, **environment):
         # Streams that are closed.
         ("predict.py <&-", 2, "give reviews"),
         pytest.param("predict.py fine <&- >&- 2>&-", 0, "", marks=extended),
-        pytest.param("plot_history.py lstm <&- >&-", 0, "", marks=extended),
+        pytest.param("plot_history.py lstm <&- >&- 2>&-", 0, "", marks=extended),
         # As grep and sort do, predict.py ends quietly if its reader has seen enough.
         pytest.param("predict.py --file many.txt | head -1", 0, "", marks=extended),
     ],

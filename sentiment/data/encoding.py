@@ -143,20 +143,28 @@ def _write(folder: Path, words: list[str], arrays: tuple, about: dict):
 
 
 def _read(folder: Path) -> tuple[LabeledReviews, list[str]]:
-    """Return the reviews in a folder and the notes on them."""
+    """Return the reviews in a folder and the notes on them.
+
+    Raises:
+        ValueError: if its files don't fit together.
+    """
     about = json.loads((folder / "about.json").read_text())
     words = (folder / "words").read_bytes().decode().split("\n")
     offsets, hashes, labels, tests = (
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
     )
     tokens = np.memmap(folder / "tokens", np.int32, "r") if offsets[-1] else np.empty(0, np.int32)
+    if len(tokens) != offsets[-1] or not (
+        len(hashes) == len(labels) == len(tests) == len(offsets) - 1
+    ):
+        raise ValueError("the cache is damaged")
     # Slices of a memory map are memory maps, too, which are slow to make. Those of a plain array
     # on the same memory are not.
     tokens, offsets, hashes = map(np.asarray, (tokens, offsets, hashes))
     reviews = LabeledReviews(
         source=about["source"],
         sequences=Sequences(tokens, offsets, hashes, np.arange(len(labels))),
-        labels=np.array(labels, dtype=np.float32),
+        labels=np.array(labels),
         is_test=np.array(tests, dtype=bool),
         words=words,
         empty=about["empty"],
