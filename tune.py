@@ -39,7 +39,7 @@ try:
 except ImportError as error:
     sys.exit(error_line(f"{error.name} is missing: pip install -r requirements/tune.txt"))
 
-from sentiment.tuning.queue import Worker, hide_password, open_storage
+from sentiment.tuning.queue import Plan, Worker, hide_password, open_storage
 from sentiment.tuning.report import compute_importances, format_rows
 from sentiment.tuning.search import MAXIMUM_SEEDS, Search
 from sentiment.tuning.training import format_options, import_script
@@ -74,7 +74,7 @@ def main():
         for name in comments
         if getattr(given, name, None) is not None
     }
-    points = plan(parser, given, values)
+    plan, is_grid = make_plan(parser, given, script, values)
     values |= {name: Choices((value,)) for name, value in FIXED.items() if name in comments}
     folder = models_folder() / (given.name or f"tune_{path.stem.removeprefix('train_')}")
     if folder.name in RESERVED_NAMES or any((folder / name).exists() for name in RUN_FILES):
@@ -82,7 +82,7 @@ def main():
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with Worker(folder) as worker:
-            search(given, script, values, points, folder, worker)
+            search(given, script, values, plan, is_grid, folder, worker)
     except BrokenPipeError:
         raise
     except (OSError, optuna.exceptions.OptunaError) as error:
@@ -97,13 +97,12 @@ def main():
         raise SentimentError("stopped; the same command continues the study", 130) from None
 
 
-def search(given, script, values, points, folder, worker):
+def search(given, script, values, plan, is_grid, folder, worker):
     """Do the trials, and report what they have found."""
     # Ctrl-C raises KeyboardInterrupt between trainings, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(given.storage, folder)
-    is_grid = bool(points and points[0])
     options = (given.metric, given.folds, given.pruning, is_grid)
     study = Search(script, values, folder, storage, *options)
     deadline = time.monotonic() + 60 * given.minutes if given.minutes else None
@@ -120,7 +119,7 @@ def search(given, script, values, points, folder, worker):
     with FileLock(folder / REPORT_LOCK):
         if not (folder / STUDY).exists():
             write_text(folder / STUDY, "\n".join(report))
-    study.run(worker, points, deadline)
+    study.run(worker, plan, deadline)
     if not any(row.values for row in study.rows(1)):
         raise SentimentError("no trial was completed; try other values, or more time")
     if given.seeds > 1:
@@ -227,8 +226,8 @@ def add_constants(parser: ArgumentParser, comments: dict[str, str], script: dict
             ) from None
 
 
-def plan(parser, given, values: dict) -> dict[int, dict] | None:
-    """Return the values of each trial, as `Worker.work` takes them."""
+def make_plan(parser, given, script, values: dict) -> tuple[Plan, bool]:
+    """Return the trials, and whether they are all combinations of choices."""
     varied = {name: value for name, value in values.items() if value.is_varied}
     if not varied:
         parser.error("give a constant several values, as in --lstm-units 32,64,128")
@@ -242,10 +241,12 @@ def plan(parser, given, values: dict) -> dict[int, dict] | None:
     is_small = not ranges and math.prod(len(value.values) for value in varied.values()) <= number
     if given.grid or is_small:
         combinations = itertools.product(*(value.values for value in varied.values()))
-        return {i: dict(zip(varied, chosen, strict=True)) for i, chosen in enumerate(combinations)}
-    if given.minutes and not given.trials:
-        return None
-    return {i: {} for i in range(number)}
+        points = dict(enumerate(dict(zip(varied, chosen, strict=True)) for chosen in combinations))
+        return Plan(points.keys(), points), True
+    # Trial 0 is the baseline: it has the script's own values, as far as they are in the study.
+    own = {name: getattr(script, name) for name in varied}
+    own = {name: value for name, value in own.items() if varied[name].has(value)}
+    return Plan(None if given.minutes and not given.trials else range(number), {0: own}), False
 
 
 def whole_number(least: int, most: int):

@@ -5,6 +5,6 @@ scale.py            training on millions of reviews
 accuracy.py         comparison of recipes on the training reviews alone
 baseline.py         linear models on the same splits, with scikit-learn
 networks.py         the networks of docs/networks.md
-implementations.py  what speed.py and gpu.py compare; stock_keras.py, classic_recipe.py
+implementations.py  what speed.py and gpu.py compare; scripts.py, stock_keras.py, classic_recipe.py
 check_docs.py       figures in README, docs and docstrings against the records; check_results.py
 """

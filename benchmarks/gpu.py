@@ -13,7 +13,6 @@ from benchmarks.implementations import EPOCH_REVIEWS
 from benchmarks.speed import (
     IMPLEMENTATIONS,
     REPEATS,
-    SECONDS_COLUMNS,
     Process,
     compare,
     print_heading,
@@ -25,7 +24,7 @@ from sentiment.cli import ArgumentParser, run
 from sentiment.data import load_data
 
 BATCH_SIZES = (64, 256, 1_024)
-NAMES = ("this_project", "stock_keras_jax", "pytorch_padded", "pytorch_packed")
+NAMES = ("this_project_jax", "stock_keras_jax", "pytorch_padded", "pytorch_packed")
 
 
 def main():
@@ -38,14 +37,15 @@ def main():
         path = save_reviews(data, Path(folder), reviews)
         for batch_size in BATCH_SIZES:
             print(f"\n### One epoch of {reviews:,} reviews in batches of {batch_size:,}\n")
-            print_rows(["implementation", *SECONDS_COLUMNS], compare(measure(path, batch_size)))
+            columns = ["implementation", "seconds", "range", "times this project's"]
+            print_rows(columns, compare(measure(path, batch_size)))
 
 
 def measure(path, batch_size):
     """Return the names of the implementations, each with the seconds of its epochs."""
     with contextlib.ExitStack() as stack:
         processes = {
-            name: stack.enter_context(Process(name, "lstm", path, 1, batch_size, backend="jax"))
+            name: stack.enter_context(Process(name, "lstm", path, batch_size=batch_size))
             for name in NAMES
         }
         seconds = {name: [] for name in NAMES}

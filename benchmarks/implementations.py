@@ -4,9 +4,11 @@
     training_script       the same with the constants and the initial weights of the training script
     stock_keras           stock Keras, pre-padded to 500 tokens, as in published scripts
     stock_keras_batches   stock Keras with this project's batches
-    stock_keras_jax       stock Keras on JAX, pre-padded to 500 tokens
     pytorch_padded        PyTorch, pre-padded to 500 tokens
     pytorch_packed        PyTorch with packed sequences
+    pytorch_batches       PyTorch with this project's batches
+
+The first and the third also run on the other backends: this_project_jax, stock_keras_torch, ….
 
 Each runs in a process of its own, since one may influence another. `speed.py` starts the process,
 which reads tasks from its standard input, one a line, and answers each with a line of JSON.
@@ -21,25 +23,13 @@ import types
 
 import numpy as np
 
-from benchmarks import classic_recipe
-from benchmarks.classic_recipe import (
-    EMBEDDING_SIZE,
-    FILTERS,
-    KERNEL_SIZE,
-    LSTM_UNITS,
-    MAXIMUM_TOKENS,
-    POOL_SIZE,
-    VOCABULARY_SIZE,
-)
+from benchmarks import classic_recipe as recipe
 
 OOV_ID = 2
-
-# Reviews in one measurement: a whole epoch for the two that matter most, since stock Keras may wait
-# at the end of an epoch (see `sentiment/data/batches.py`), and a part of one for the others.
 EPOCH_REVIEWS = 17_500
-TRAIN = {"this_project": EPOCH_REVIEWS, "stock_keras": EPOCH_REVIEWS, "pytorch_packed": 256}
-PREDICT = {"this_project": 12_800, "stock_keras": 12_800, "stock_keras_batches": 5_120}
-OTHERS = 2_560
+# Reviews in one measurement, from which the time of an epoch is extrapolated.
+REVIEWS, WIDE_REVIEWS, PACKED_REVIEWS = 1_920, 640, 256
+WIDE = 128  # hidden units of a wide network, at least
 
 # Time to accuracy
 TARGET_ACCURACY = 0.87
@@ -47,14 +37,15 @@ MAXIMUM_EPOCHS = 3
 EVALUATIONS_PER_EPOCH = 2
 
 
-def main(name, network, path, seed, batch_size):
-    seed, batch_size = int(seed), int(batch_size)
+def main(name, network, path, *numbers):
+    seed, batch_size, features, units = map(int, numbers)
+    recipe.EMBEDDING_SIZE, recipe.LSTM_UNITS = features, units
     if name.startswith("pytorch"):
-        implementation = PyTorch(network, batch_size, seed, is_packed=name == "pytorch_packed")
+        implementation = PyTorch(network, batch_size, seed, name.removeprefix("pytorch_"))
     elif name.startswith("stock_keras"):
         implementation = StockKeras(network, batch_size, seed, name == "stock_keras_batches")
     else:
-        implementation = ThisProject(network, batch_size, seed, is_classic=name == "this_project")
+        implementation = ThisProject(network, batch_size, seed, name != "training_script")
     file = np.load(path)
     generator = np.random.default_rng(seed)
 
@@ -64,30 +55,28 @@ def main(name, network, path, seed, batch_size):
         return np.split(ids, np.cumsum(file[f"lengths_{split}"])[:-1]), file[f"labels_{split}"]
 
     x, y = read("train")
+    measured = WIDE_REVIEWS if units >= WIDE else REVIEWS
+    measured = PACKED_REVIEWS if name == "pytorch_packed" else measured
 
-    def measure(function, reviews):
-        """Return the seconds per review."""
+    def measure(function, reviews=measured):
+        """Return the seconds per review, without the wait after the last step of an epoch."""
         chosen = generator.choice(len(x), reviews, replace=False)
         batches = implementation.prepare([x[i] for i in chosen], y[chosen])
+        implementation.waited = 0.0
         started = time.perf_counter()
         function(batches)
-        return (time.perf_counter() - started) / reviews
+        return (time.perf_counter() - started - implementation.waited) / reviews
 
     def warm_up():
         """Call everything once, since the first call compiles it."""
         measure(implementation.train, 2 * batch_size)
         measure(implementation.predict, 2 * batch_size)
 
-    def train_without_wait():
-        """Return the seconds per review without the wait after the last step of an epoch."""
-        return measure(implementation.train, OTHERS) - implementation.waited / OTHERS
-
     tasks = {
         "warm_up": warm_up,
         "epoch": lambda: measure(implementation.train, len(x)) * len(x),
-        "train": lambda: measure(implementation.train, TRAIN.get(name, OTHERS)),
-        "train_without_wait": train_without_wait,
-        "predict": lambda: measure(implementation.predict, PREDICT.get(name, OTHERS)),
+        "train": lambda: measure(implementation.train),
+        "predict": lambda: measure(implementation.predict),
         "time_to_accuracy": lambda: implementation.time_to_accuracy(x, y, *read("test")),
         "matrix_products": count_matrix_products,
     }
@@ -111,7 +100,7 @@ def count_matrix_products():
 class KerasImplementation:
     """What the implementations in Keras have in common."""
 
-    vocabulary_size = VOCABULARY_SIZE
+    vocabulary_size = recipe.VOCABULARY_SIZE
 
     def __init__(self, batch_size, seed, is_pre_padded):
         import keras
@@ -127,14 +116,17 @@ class KerasImplementation:
         if self.is_pre_padded:
             import keras
 
-            x = keras.utils.pad_sequences(x, MAXIMUM_TOKENS)
+            x = keras.utils.pad_sequences(x, recipe.MAXIMUM_TOKENS)
             return {"x": x, "y": y, "batch_size": self.batch_size}
         from sentiment.data import Batches
 
         return {"x": Batches(x, y, self.batch_size, self.seed), "shuffle": False}
 
     def train(self, arguments):
-        """Train, and note how long Keras waited after the last step."""
+        """Train, and note how long TensorFlow waited after the last step.
+
+        The wait is for the tuning of its input pipeline, see `sentiment/data/batches.py`.
+        """
         import keras
 
         ends = []
@@ -205,8 +197,8 @@ class ThisProject(KerasImplementation):
         super().__init__(batch_size, seed, is_pre_padded=False)
         self.script.PADDING = "post"
         if is_classic:
-            recipe = {name: value for name, value in vars(classic_recipe).items() if name.isupper()}
-            vars(self.script).update(recipe)
+            constants = {name: value for name, value in vars(recipe).items() if name.isupper()}
+            vars(self.script).update(constants)
         self.vocabulary_size = self.script.VOCABULARY_SIZE
         self.model = self.script.build_model()
         optimizer = keras.optimizers.Adam(self.script.LEARNING_RATE)
@@ -223,50 +215,64 @@ class ThisProject(KerasImplementation):
 
 
 class PyTorch:
-    vocabulary_size = VOCABULARY_SIZE
+    vocabulary_size = recipe.VOCABULARY_SIZE
 
-    def __init__(self, network, batch_size, seed, is_packed):
+    def __init__(self, network, batch_size, seed, layout):
         import torch
         from torch import nn
 
         class Network(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.embedding = nn.Embedding(VOCABULARY_SIZE, EMBEDDING_SIZE)
+                features, units = recipe.EMBEDDING_SIZE, recipe.LSTM_UNITS
+                self.embedding = nn.Embedding(recipe.VOCABULARY_SIZE, features)
                 if network == "cnn_lstm":
-                    self.conv = nn.Conv1d(EMBEDDING_SIZE, FILTERS, KERNEL_SIZE, padding="same")
-                self.lstm = nn.LSTM(EMBEDDING_SIZE, LSTM_UNITS, batch_first=True)
-                self.dense = nn.Linear(LSTM_UNITS, 1)
+                    self.conv = nn.Conv1d(
+                        features, recipe.FILTERS, recipe.KERNEL_SIZE, padding="same"
+                    )
+                    features = recipe.FILTERS
+                self.lstm = nn.LSTM(features, units, batch_first=True)
+                self.dense = nn.Linear(units, 1)
 
             def forward(self, ids, lengths):
                 x = self.embedding(ids)
                 if network == "cnn_lstm":
                     x = torch.relu(self.conv(x.transpose(1, 2)))
-                    x = nn.functional.max_pool1d(x, POOL_SIZE).transpose(1, 2)
-                    lengths = None if lengths is None else (lengths // POOL_SIZE).clamp(min=1)
-                if lengths is not None:
+                    x = nn.functional.max_pool1d(x, recipe.POOL_SIZE).transpose(1, 2)
+                    lengths = (lengths // recipe.POOL_SIZE).clamp(min=1)
+                if layout == "packed":
                     x = nn.utils.rnn.pack_padded_sequence(
                         x, lengths, batch_first=True, enforce_sorted=False
                     )
-                return self.dense(self.lstm(x)[1][0][0])[:, 0]
+                outputs, (last, _) = self.lstm(x)
+                if layout == "batches":  # these are post-padded
+                    last = outputs[torch.arange(len(outputs)), lengths - 1][None]
+                return self.dense(last[0])[:, 0]
 
         torch.manual_seed(seed)
-        self.batch_size, self.is_packed = batch_size, is_packed
+        self.batch_size, self.seed, self.layout = batch_size, seed, layout
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = Network().to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters())
 
     def prepare(self, x, y):
-        """Return the batches: ids, lengths if the sequences are packed, and labels."""
+        """Return the batches: ids, lengths and labels."""
         import torch
 
-        ids = np.zeros((len(x), MAXIMUM_TOKENS), np.int64)
+        if self.layout == "batches":
+            from sentiment.data import Batches
+
+            batches = Batches(x, y, self.batch_size, self.seed)
+            lengths = [batches.lengths[chosen] for chosen in batches.batches]
+            arrays = [(ids, n, y) for (ids, y), n in zip(batches, lengths, strict=True)]
+            return [tuple(map(torch.from_numpy, batch)) for batch in arrays]
+        ids = np.zeros((len(x), recipe.MAXIMUM_TOKENS), np.int64)
         for row, sequence in zip(ids, x, strict=True):
-            row[slice(len(sequence)) if self.is_packed else slice(-len(sequence), None)] = sequence
+            is_post_padded = self.layout == "packed"
+            row[slice(len(sequence)) if is_post_padded else slice(-len(sequence), None)] = sequence
         lengths = torch.tensor([len(sequence) for sequence in x])
         arrays = (torch.from_numpy(ids), lengths, torch.from_numpy(y))
-        batches = zip(*(array.split(self.batch_size) for array in arrays), strict=True)
-        return [(ids, lengths if self.is_packed else None, y) for ids, lengths, y in batches]
+        return list(zip(*(array.split(self.batch_size) for array in arrays), strict=True))
 
     def train(self, batches):
         import torch

@@ -8,11 +8,9 @@ import contextlib
 import datetime
 import importlib.metadata
 import importlib.util
-import itertools
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -31,42 +29,44 @@ from benchmarks.classic_recipe import (
     POOL_SIZE,
 )
 from benchmarks.implementations import EPOCH_REVIEWS, MAXIMUM_EPOCHS, TARGET_ACCURACY
+from benchmarks.scripts import measure_scripts
 from sentiment.cli import ArgumentParser, run
 from sentiment.data import load_data
-from sentiment.data.imdb import read_package
 from sentiment.distribution import describe_device
 
 PROJECT = Path(__file__).resolve().parents[1]
 IMPLEMENTATIONS = {
     "this_project": "this project",
+    "this_project_jax": "this project on JAX",
+    "this_project_torch": "this project on PyTorch",
     "stock_keras": "stock Keras, pre-padded to 500",
     "stock_keras_batches": "stock Keras, this project's batches",
     "stock_keras_jax": "stock Keras on JAX, pre-padded to 500",
+    "stock_keras_torch": "stock Keras on PyTorch, pre-padded to 500",
     "pytorch_padded": "PyTorch `nn.LSTM`, pre-padded to 500",
     "pytorch_packed": "PyTorch `nn.LSTM`, packed sequences",
+    "pytorch_batches": "PyTorch `nn.LSTM`, this project's batches",
 }
-PACKAGES = {"stock_keras_jax": "jax", "pytorch_padded": "torch", "pytorch_packed": "torch"}
+QUICK = ("this_project", "stock_keras")
 NETWORKS = {"lstm": "LSTM", "cnn_lstm": "CNN-LSTM"}
-SECONDS_COLUMNS = ["seconds", "range", "times this project's"]
+WIDTHS = (EMBEDDING_SIZE, LSTM_UNITS), (128, 128)
 # Number of reviews that the seconds are for. The official test split has 25,000 to predict.
 TASKS = {"train": EPOCH_REVIEWS, "predict": 25_000}
-QUICK_TASKS = {"train_without_wait": EPOCH_REVIEWS}
-SENTENCES = 1_000_000  # for predict.py
-REPEATS = 3  # those of the time to accuracy have a seed each
+REPEATS = 3
 
 
 class Process:
     """An implementation in a process of its own, which is idle until it gets a task."""
 
-    def __init__(self, name, network, reviews, seed=1, batch_size=BATCH_SIZE, backend="tensorflow"):
+    def __init__(self, name, network, reviews, width=WIDTHS[0], seed=1, batch_size=BATCH_SIZE):
         command = [sys.executable, "-m", "benchmarks.implementations", name, network, reviews]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed by __exit__
         self.process = subprocess.Popen(
-            [*command, str(seed), str(batch_size)],
+            [*command, *map(str, (seed, batch_size, *width))],
             cwd=PROJECT,
             env={
                 **os.environ,
-                "KERAS_BACKEND": "jax" if name == "stock_keras_jax" else backend,
+                "KERAS_BACKEND": find_backend(name),
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several share a GPU's memory
             },
             stdin=subprocess.PIPE,
@@ -95,31 +95,34 @@ class Process:
 
 def main():
     parser = ArgumentParser(prog="benchmarks.speed", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="train only the LSTM, and only beside stock Keras"
-    )
+    parser.add_argument("--quick", action="store_true", help="the LSTM alone, beside stock Keras")
     is_quick = parser.parse_args().quick
     started = time.monotonic()
     data = load_data("imdb-package", 1_000_000, 500)
-    names = (
-        ["this_project", "stock_keras"] if is_quick else [*filter(is_installed, IMPLEMENTATIONS)]
-    )
-    used = sorted({PACKAGES[name] for name in names if name in PACKAGES})
+    names = QUICK if is_quick else [*filter(is_installed, IMPLEMENTATIONS)]
+    used = sorted({"jax", "torch"} & {find_backend(name) for name in names})
     print_heading(["tensorflow", "keras", "numpy", *used])
     with tempfile.TemporaryDirectory() as folder:
         reviews = save_reviews(data, Path(folder))
-        for network in ["lstm"] if is_quick else NETWORKS:
-            tasks = QUICK_TASKS if is_quick else TASKS
-            tokens = statistics.fmean(map(len, data.x_train))
-            compare_speed(network, names, reviews, tasks, count_operations(network, tokens))
+        tokens = statistics.fmean(map(len, data.x_train))
+        compare_speed("lstm", WIDTHS[0], names, reviews, tokens, TASKS)
+        compare_speed("lstm", WIDTHS[1], names, reviews, tokens, ["train"])
         if not is_quick:
+            compare_speed("cnn_lstm", WIDTHS[0], names, reviews, tokens, ["train"])
             compare_scripts(Path(folder))
             compare_time_to_accuracy(reviews)
     print(f"\nThis took {(time.monotonic() - started) / 60:.0f} minutes.")
 
 
+def find_backend(name):
+    """Return the package that computes an implementation."""
+    if name.startswith("pytorch") or name.endswith("_torch"):
+        return "torch"
+    return "jax" if name.endswith("_jax") else "tensorflow"
+
+
 def is_installed(name):
-    package = PACKAGES.get(name, "keras")
+    package = find_backend(name)
     if importlib.util.find_spec(package):
         return True
     print(f"{package} is not installed: no row for {IMPLEMENTATIONS[name]}\n")
@@ -146,9 +149,21 @@ def save_reviews(data, folder, reviews=EPOCH_REVIEWS):
     return folder / "reviews.npz"
 
 
-def compare_speed(network, names, reviews, tasks, operations):
+def compare_speed(network, width, names, reviews, tokens, tasks):
+    """Measure implementations of a network with so many features and hidden units.
+
+    Args:
+        network: ``"lstm"`` or ``"cnn_lstm"``.
+        width: the embedding dimension and the number of hidden units.
+        names: the implementations.
+        reviews: path of the file of reviews.
+        tokens: the mean number of tokens of a review.
+        tasks: ``"train"`` and, if asked for, ``"predict"``.
+    """
     with contextlib.ExitStack() as stack:
-        processes = {name: stack.enter_context(Process(name, network, reviews)) for name in names}
+        processes = {
+            name: stack.enter_context(Process(name, network, reviews, width)) for name in names
+        }
         for process in processes.values():
             process.ask("warm_up")
         seconds = {task: {name: [] for name in names} for task in tasks}
@@ -158,16 +173,20 @@ def compare_speed(network, names, reviews, tasks, operations):
             for task, measured in seconds.items():
                 for name, process in processes.items():
                     report(f"{network}, repeat {repeat + 1}: {task} {name}")
-                    measured[name].append(tasks[task] * process.ask(task))
-    for task, number in tasks.items():
+                    measured[name].append(TASKS[task] * process.ask(task))
+    features, units = width
+    for task in tasks:
         title = "prediction" if task == "predict" else "one epoch"
-        print(f"\n### {NETWORKS[network]}: {title} of {number:,} reviews\n")
+        print(
+            f"\n### {NETWORKS[network]}, embedding dimension {features}, {units} hidden units: "
+            f"{title} of {TASKS[task]:,} reviews\n"
+        )
         rows = [(IMPLEMENTATIONS[name], values) for name, values in seconds[task].items()]
-        print_rows(["implementation", *SECONDS_COLUMNS], compare(rows))
-    operations *= EPOCH_REVIEWS
+        print_rows(["implementation", *name_columns()], compare(rows))
+    operations = EPOCH_REVIEWS * count_operations(network, tokens, *width)
     bounds = [operations / rate for rate in rates]
-    training, *_ = seconds.values()
-    shares = [bound / taken for bound, taken in zip(bounds, training["this_project"], strict=True)]
+    taken = seconds["train"]["this_project"]
+    shares = [bound / second for bound, second in zip(bounds, taken, strict=True)]
     print(
         f"\nLower bound: the tokens of an epoch, without padding, need {operations / 1e12:.2f} "
         f"TFLOP. At the rate of this machine's matrix products in the same run, "
@@ -177,10 +196,9 @@ def compare_speed(network, names, reviews, tasks, operations):
     )
 
 
-def count_operations(network, tokens):
+def count_operations(network, tokens, features, units):
     """Return the floating-point operations of training on a review of so many tokens."""
-    features, units, steps = EMBEDDING_SIZE, LSTM_UNITS, tokens
-    convolution = 0
+    steps, convolution = tokens, 0
     if network == "cnn_lstm":
         convolution = 2 * KERNEL_SIZE * features * FILTERS * tokens
         steps, features = tokens / POOL_SIZE, FILTERS
@@ -189,22 +207,7 @@ def count_operations(network, tokens):
 
 
 def compare_scripts(folder):
-    """Measure whole scripts from outside."""
-    lines, some_lines = save_sentences(folder)
-    train = [PROJECT / "train_lstm.py", "--data", "imdb-package"]
-    predict = [PROJECT / "predict.py", "--run", PROJECT / "models" / "lstm", "--file"]
-    scripts = {
-        "`train_lstm.py`, three epochs": [*train, "--epochs", "3"],
-        "`train_lstm.py`, one epoch": [*train, "--epochs", "1"],
-        "stock LSTM, one epoch": ["-m", "benchmarks.stock_keras", "lstm"],
-        f"`predict.py`, {SENTENCES:,} sentences": [*predict, lines],
-        f"`predict.py`, {SENTENCES // 100:,} sentences": [*predict, some_lines],
-    }
-    measured = {name: [] for name in scripts}
-    for repeat in range(REPEATS):
-        for name, command in scripts.items():
-            report(f"{name}, repeat {repeat + 1}")
-            measured[name].append(run_script([sys.executable, *command]))
+    measured = measure_scripts(folder, REPEATS, report)
     print("\n### Whole scripts, training with validation and test\n")
     rows = []
     for name, results in measured.items():
@@ -212,52 +215,18 @@ def compare_scripts(folder):
         first_step = f"{statistics.median(first_step):.1f}" if None not in first_step else ""
         total = f"{statistics.median(seconds):.0f}", f"{min(seconds):.0f} to {max(seconds):.0f}"
         rows.append([name, first_step, *total, f"{statistics.median(memory):.0f}"])
-    columns = ["script", "seconds to first step", "seconds in all", "range", "peak memory in MB"]
+    seconds, spread, _ = name_columns()
+    columns = ["script", "seconds to first step", seconds, spread, "peak memory in MB"]
     print_rows(columns, rows)
-
-
-def save_sentences(folder):
-    """Save the sentences of the reviews, one a line, repeated; return the paths of all and some."""
-    texts, _ = read_package()
-    sentences = [part for text in texts for part in re.split(r"(?<=[.!?])\s+", text) if part]
-    paths = folder / "all.txt", folder / "some.txt"
-    for path, number in zip(paths, (SENTENCES, SENTENCES // 100), strict=True):
-        with path.open("w", encoding="utf-8") as file:
-            for sentence in itertools.islice(itertools.cycle(sentences), number):
-                print(" ".join(sentence.split()), file=file)
-    return paths
-
-
-def run_script(command):
-    """Return the seconds to a script's first training step, if any, and to its end; its peak MB."""
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(PROJECT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        output, first_step = b"", None
-        while chunk := process.stdout.read1():
-            output = (output + chunk)[-10_000:]
-            if first_step is None and re.search(rb"\x1b\[1m +1/\d+", output):
-                first_step = time.perf_counter() - started
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise RuntimeError(f"{command} failed:\n{output.decode()}")
-        return first_step, time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
 def compare_time_to_accuracy(reviews):
     names = {"training_script": "`train_lstm.py`", "stock_keras": "stock LSTM"}
     results = {name: [] for name in names}
-    for seed in range(1, REPEATS + 1):
-        for name, measured in results.items():
-            report(f"time to accuracy, seed {seed}, {name}")
-            with Process(name, "lstm", reviews, seed) as process:
-                measured.append(process.ask("time_to_accuracy"))
+    for name, measured in results.items():
+        report(f"time to accuracy, {name}")
+        with Process(name, "lstm", reviews) as process:
+            measured.append(process.ask("time_to_accuracy"))
     print(
         f"\n### LSTM: training until {TARGET_ACCURACY:.0%} accuracy on 5,000 held-out reviews, "
         f"or for {MAXIMUM_EPOCHS} epochs\n"
@@ -270,7 +239,16 @@ def compare_time_to_accuracy(reviews):
     )
     for row, measured in zip(rows, results.values(), strict=True):
         row.append(", ".join(f"{result['accuracies'][-1]:.1%}" for result in measured))
-    print_rows(["script", *SECONDS_COLUMNS, "final test accuracy"], rows)
+    print_rows(["script", *name_columns(), "final test accuracy"], rows)
+
+
+def name_columns():
+    """Return the names of the columns of times, with the kind of processor."""
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text().split() if cpu.exists() else []
+    kinds = {"avx512f": "AVX-512", "avx2": "AVX2"}
+    kind = next((kinds[flag] for flag in kinds if flag in flags), platform.machine())
+    return [f"seconds ({kind})", "range", "times this project's"]
 
 
 def compare(measured):

@@ -24,7 +24,7 @@ from sentiment.errors import SentimentError
 from sentiment.paths import BUNDLED_MODELS
 from sentiment.runs.folder import MODEL, VOCABULARY
 from sentiment.runs.measurement import DEFAULT_UNSURE
-from sentiment.runs.network import check_shapes
+from sentiment.runs.network import check_shapes, trace_predictions
 from sentiment.runs.record import find_finished
 from sentiment.runs.saved_model import load_model
 
@@ -93,6 +93,7 @@ class Predictor:
             return np.empty(0, dtype=np.float32)
         predict_on_batch = self.model.predict_on_batch
         try:
+            trace_predictions(self.model)
             probabilities = predict_in_batches(
                 predict_on_batch, sequences, BATCH_SIZE, self.padded_length
             )[:, 0]

@@ -511,6 +511,24 @@ def test_on_another_backend_the_stock_implementation_runs():
     assert_succeeds(start_program("lstm_on_another_backend.py"))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_tape_outside_a_function(training):
+    sequences = tf.random.stateless_normal([20, 6, FEATURES], [1, 2])
+    mask = make_mask("gappy", 20, 6, np.random.default_rng(0))
+
+    def run(layer):
+        weights = [weight.value for weight in layer.trainable_variables]
+        call = tf.function(layer, autograph=False)
+        with tf.GradientTape() as tape:
+            tape.watch(sequences)
+            outputs = call(sequences, mask=mask, training=training)
+            loss = tf.reduce_sum(outputs * tf.cos(tf.range(20.0))[:, tf.newaxis])
+        return outputs, tape.gradient(loss, [sequences, *weights])
+
+    stock, fused = map(run, make_pair(dropout=0.0))
+    assert_close(fused, stock)
+
+
 def test_second_derivatives_are_refused():
     layer = make_pair()[1]
     sequences = tf.ones((2, 3, FEATURES))

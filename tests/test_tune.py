@@ -103,6 +103,8 @@ def test_a_study_finds_runs_and_says_what_it_found(folder, monkeypatch, capsys):
     run_tune(monkeypatch, *SPACE, "--trials", 5, "--seeds", 2, "--epochs", 3)
     trials = read_trials()
     assert sorted(trials) == list(range(5))
+    # Trial 0 is the baseline: the script's own values.
+    assert trials[0].user_attrs["constants"] == {"EMBEDDING_SIZE": 4, "LEARNING_RATE": 0.01}
     for place, trial in trials.items():
         record = read_record(STUDY / f"trial-{place}").metadata
         assert record["test"] is None
@@ -206,13 +208,13 @@ def test_the_trial_of_a_worker_without_heartbeat_is_repeated(folder, monkeypatch
     STUDY.mkdir(parents=True)
     storage = queue.open_storage("sqlite:///study.db", STUDY)
     study = optuna.create_study(storage=storage)
-    points = {0: {"x": 1.0}, 1: {"x": 2.0}}
-    queue.fill_queue(study, points)
+    plan = queue.Plan(range(2), {0: {"x": 1.0}, 1: {"x": 2.0}})
+    queue.fill_queue(study, plan)
     dead = study.ask()
     dead.set_user_attr(queue.WORKER, "elsewhere.lock")
     storage.record_heartbeat(dead._trial_id)
     with queue.Worker(STUDY) as worker:
-        worker.work(study, points, lambda trial, place: trial.suggest_float("x", 0, 9) + place)
+        worker.work(study, plan, lambda trial, place: trial.suggest_float("x", 0, 9) + place)
     complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     assert sorted(trial.value for trial in complete) == [1.0, 3.0]
     assert study.trials[dead.number].state == optuna.trial.TrialState.FAIL
@@ -224,7 +226,7 @@ def test_places_that_were_queued_twice_are_taken_once(folder):
     for _ in range(2):
         study.enqueue_trial({}, user_attrs={queue.PLACE: 0})
     with queue.Worker(STUDY) as worker:
-        worker.work(study, {0: {}}, lambda trial, place: 1.0)
+        worker.work(study, queue.Plan(range(1)), lambda trial, place: 1.0)
     assert len(study.get_trials(states=queue.FINISHED)) == 1
 
 

@@ -188,11 +188,8 @@ def predict_in_batches(
         sequences, batch_size, padded_length: as for `Batches`.
     """
     batches = Batches(sequences, None, batch_size, padded_length=padded_length)
-    # `Model.predict` would pass each batch through tf.data, which takes time. The last batch, of
-    # which both dimensions may differ from those of the next one, comes first: then TensorFlow
-    # traces the network twice, not three times.
-    order = np.roll(np.arange(len(batches)), 1)
-    outputs = np.concatenate([predict_on_batch(*batches[index]) for index in order])
+    # `Model.predict` would pass each batch through tf.data, which takes time.
+    outputs = np.concatenate([predict_on_batch(*batches[index]) for index in range(len(batches))])
     ordered = np.empty_like(outputs)
-    ordered[np.concatenate([batches.batches[index] for index in order])] = outputs
+    ordered[np.concatenate(batches.batches)] = outputs
     return ordered

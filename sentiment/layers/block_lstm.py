@@ -58,11 +58,17 @@ def run_chunks(sequences, kernel, bias, hidden, cell, lengths, return_sequences,
         results = _map_chunks(_run_chunk, inputs, weights, return_sequences, keep_activations)
         number_of_states = 3 if return_sequences else 2
         states, activations = results[:number_of_states], results[number_of_states:]
+        # If a tape is outside a `tf.function`, TensorFlow asks for zeros like the activations,
+        # which it has of a list of variants, but not of a tensor of them.
+        arrays = [
+            tf.TensorArray(tf.variant, chunks, element_shape=[]).unstack(variants)
+            for variants in activations
+        ]
 
         def differentiate(*state_gradients):
             sequences, hidden, cell, kernels, biases = _map_chunks(
                 _differentiate_chunk,
-                [*inputs, *state_gradients, *activations],
+                [*inputs, *state_gradients, *(array.stack() for array in arrays)],
                 weights,
                 return_sequences,
             )

@@ -7,6 +7,7 @@ import numpy as np
 
 from sentiment.data.batches import predict_in_batches
 from sentiment.data.dataset import Dataset
+from sentiment.runs.network import trace_predictions
 
 BATCH_SIZE = 64
 REVIEWS_NEEDED = 100  # to choose a threshold; with fewer, it is the one of `DEFAULT_UNSURE`
@@ -36,6 +37,8 @@ def measure(
         ``first``.
     """
     padded_length = data.maximum_tokens if padding == "pre" else None
+
+    trace_predictions(model)
 
     def predict(sequences):
         predict_on_batch = model.predict_on_batch

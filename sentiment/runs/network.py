@@ -9,7 +9,7 @@ import numpy as np
 
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
-from sentiment.data.tokenizer import OOV_ID, PADDING_ID, START_ID
+from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SPECIAL_TOKENS, START_ID
 from sentiment.errors import SentimentError
 from sentiment.runs.allowed_layers import check_config, find_own_layers
 
@@ -35,11 +35,13 @@ def check_network(model: keras.Model, data: Dataset, padding: str) -> list[str]:
         SentimentError: if it doesn't fit the data, as `check_shapes` says, or if it can't be copied
             through its config, as Keras saves it.
     """
-    largest_id = max(
-        int(sequence.max())
-        for sequences in (data.x_train, data.x_validation, data.x_test)
-        for sequence in subsample(sequences, REVIEWS)
-    )
+    largest_id = len(data.vocabulary) - 1
+    if len(data.vocabulary) == len(SPECIAL_TOKENS):  # the words are not known, only their ids
+        largest_id = max(
+            int(sequence.max())
+            for sequences in (data.x_train, data.x_validation, data.x_test)
+            for sequence in subsample(sequences, REVIEWS)
+        )
     check_shapes(model, largest_id, data.maximum_tokens if padding == "pre" else None)
     for layer in model._flatten_layers():
         if not re.fullmatch(LAYER_NAME, layer.name):
@@ -151,6 +153,20 @@ def create_variables(model: keras.Model):
         probability = np.zeros((1, 1), "float32")
         model.compute_metrics(None, probability, probability)
         model.reset_metrics()
+
+
+def trace_predictions(model: keras.Model):
+    """Have TensorFlow trace the predictions of a network once, for batches of any size.
+
+    Otherwise it would trace them for the size of the first batch, and then for any size.
+    """
+    if model.predict_function is None:
+        model.make_predict_function()
+        if keras.backend.backend() == "tensorflow" and not model.run_eagerly:
+            import tensorflow
+
+            ids = tensorflow.TensorSpec(model.inputs[0].shape, "int32")
+            model.predict_function.get_concrete_function([(ids,)])
 
 
 def describe_network(model: keras.Model) -> list[str]:

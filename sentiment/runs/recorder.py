@@ -10,12 +10,7 @@ import keras
 
 from sentiment.console import format_message, is_interactive, print_to_stderr, warn
 from sentiment.data.dataset import Dataset
-from sentiment.distribution import (
-    broadcast,
-    describe_device,
-    is_main_process,
-    without_distribution,
-)
+from sentiment.distribution import broadcast, describe_device, is_main_process, without_distribution
 from sentiment.errors import DivergenceError, SentimentError
 from sentiment.plots import draw_history
 from sentiment.runs import checkpoint as checkpoints
@@ -204,9 +199,7 @@ class RunRecorder(keras.callbacks.Callback):
         test = evaluate() if is_last and self.settings.evaluate_test else None
         if not is_main_process():
             return self.folder
-        with without_distribution():
-            network, refit = copy_network(self.model, self.best_weights), self.state["refit"]
-            measured = measure(network, self.data, self.padding, test is not None, refit)
+        measured = self._measure(test is not None)
         if not is_last:
             self.state["refit"] = {"history": [], **measured}
             write = functools.partial(checkpoints.write_checkpoint, state=self.state)
@@ -226,6 +219,11 @@ class RunRecorder(keras.callbacks.Callback):
         folders.unlock_run_folder(self.folder, self.lock)
         results.report(record, accuracy, self.state, self.model, self.folder)
         return self.folder
+
+    def _measure(self, with_test: bool) -> dict:
+        with without_distribution():
+            network, refit = copy_network(self.model, self.best_weights), self.state["refit"]
+            return measure(network, self.data, self.padding, with_test, refit)
 
     def _lock(self):
         self.lock = folders.lock_run_folder(self.folder)

@@ -13,7 +13,8 @@ import re
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +38,19 @@ ATTEMPTS = 3  # to open a database
 
 class PlaceTakenError(Exception):
     """Another trial has the place of this one."""
+
+
+@dataclass
+class Plan:
+    """The trials of a study.
+
+    Attributes:
+        places: the numbers of the trials; None: there are ever more.
+        points: for some of the places, values of the trial. The sampler chooses the others.
+    """
+
+    places: Collection[int] | None
+    points: dict[int, dict] = field(default_factory=dict)
 
 
 class SeededSampler(BaseSampler):
@@ -104,7 +118,7 @@ class Worker:
     def work(
         self,
         study: optuna.Study,
-        points: dict[int, dict] | None,
+        plan: Plan,
         objective: Callable[[optuna.Trial, int], float],
         deadline: float | None = None,
     ):
@@ -112,8 +126,7 @@ class Worker:
 
         Args:
             study: the study.
-            points: for each place the values of the trial, an empty dictionary where the sampler
-                chooses them; None: there are ever more places, and the sampler chooses.
+            plan: its trials.
             objective: called with a trial and its place; returns the value.
             deadline: the time, as `time.monotonic` has it, after which no trial is begun.
         """
@@ -127,7 +140,7 @@ class Worker:
 
         while deadline is None or time.monotonic() < deadline:
             self.fail_dead_trials(study)
-            fill_queue(study, points)
+            fill_queue(study, plan)
             states = [trial.state for trial in study.get_trials(deepcopy=False)]
             if TrialState.WAITING in states:
                 try:
@@ -173,18 +186,18 @@ class Worker:
         return True
 
 
-def fill_queue(study: optuna.Study, points: dict[int, dict] | None):
+def fill_queue(study: optuna.Study, plan: Plan):
     """Add a waiting trial for the first place that has no trial, unless one is waiting already."""
     trials = study.get_trials(deepcopy=False)
     if any(trial.state == TrialState.WAITING for trial in trials):
         return
     taken = {trial.user_attrs.get(PLACE) for trial in trials if trial.state != TrialState.FAIL}
-    places = itertools.count() if points is None else points
+    places = itertools.count() if plan.places is None else plan.places
     place = next((place for place in places if place not in taken), None)
     if place is None:
         return
     # Where a trial has failed, its values are tried again.
-    values = points[place] if points else {}
+    values = plan.points.get(place, {})
     for trial in trials:
         if trial.user_attrs.get(PLACE) == place and trial.params:
             values = trial.params

@@ -26,7 +26,7 @@ class Row:
         values: the validation accuracy or loss with each seed; none, if the trial was pruned.
         seconds: how long the trial took.
         epochs: how many epochs it trained.
-        remark: why it has no value.
+        remark: why it has no value, or that the values are those of the script.
         reviews: the number of validation reviews.
     """
 

@@ -15,7 +15,14 @@ from optuna.trial import TrialState
 from sentiment.console import format_message
 from sentiment.errors import DivergenceError, SentimentError
 from sentiment.runs.atomic import hash_file
-from sentiment.tuning.queue import FINISHED, PLACE, SeededSampler, SuccessiveHalvingPruner, Worker
+from sentiment.tuning.queue import (
+    FINISHED,
+    PLACE,
+    Plan,
+    SeededSampler,
+    SuccessiveHalvingPruner,
+    Worker,
+)
 from sentiment.tuning.report import (
     CONSTANTS,
     EPOCHS,
@@ -105,27 +112,29 @@ class Search:
                 )
         self.study.set_user_attr(SETTINGS, settings)
 
-    def run(self, worker: Worker, points: dict[int, dict] | None, deadline: float | None):
+    def run(self, worker: Worker, plan: Plan, deadline: float | None):
         """Do the trials that are left.
 
         Args:
             worker: does them.
-            points: the values of each trial, as `Worker.work` takes them.
-            deadline: when the last one may begin, likewise.
+            plan: the trials.
+            deadline: when the last one may begin, as `Worker.work` takes it.
         """
-        self._begin(points, deadline)
-        worker.work(self.study, points, self._train_trial, deadline)
+        self._begin(plan, deadline)
+        worker.work(self.study, plan, self._train_trial, deadline)
 
     def repeat(self, worker: Worker, seeds: int):
         """Train the best third of the completed trials, at most `REPEATED`, with more seeds."""
         best = [row for row in self.rows(1) if row.values]
-        points: dict[int, dict] = {
-            row.place * MAXIMUM_SEEDS + number: {}
-            for row in best[: min(REPEATED, math.ceil(len(best) / 3))]
-            for number in range(1, seeds)
-        }
-        self._begin(points, None)
-        worker.work(self._repetitions, points, self._train_repetition)
+        plan = Plan(
+            [
+                row.place * MAXIMUM_SEEDS + number
+                for row in best[: min(REPEATED, math.ceil(len(best) / 3))]
+                for number in range(1, seeds)
+            ]
+        )
+        self._begin(plan, None)
+        worker.work(self._repetitions, plan, self._train_repetition)
 
     def rows(self, seeds: int) -> list[Row]:
         """Return the finished trials, the best first; with several seeds, their means count."""
@@ -148,8 +157,8 @@ class Search:
     def _sign(self) -> int:
         return 1 if self.metric == "loss" else -1
 
-    def _begin(self, points: dict | None, deadline: float | None):
-        self._points, self._deadline = points, deadline
+    def _begin(self, plan: Plan, deadline: float | None):
+        self._places, self._deadline = plan.places, deadline
         self._started, self._done = time.monotonic(), 0
 
     def _train_trial(self, trial: optuna.Trial, place: int) -> float:
@@ -188,6 +197,8 @@ class Search:
             trial.set_user_attr(REMARK, format_message(remark))
             self._report(trial, text, remark)
             raise optuna.TrialPruned
+        if all(value == getattr(self.script, name) for name, value in varied.items()):
+            trial.set_user_attr(REMARK, "the script's values")
         trial.set_user_attr(REVIEWS, sum(record["data"]["validation"] for record in records))
         value = self._mean(records)
         self._report(trial, text, format_value([value], self.metric), value)
@@ -232,10 +243,10 @@ class Search:
                 parts.append(f"best {format_value([complete[best]], self.metric)} (trial {best})")
         now = time.monotonic()
         seconds = math.inf
-        if self._points is not None:
-            seconds = (now - self._started) / self._done * (len(self._points) - finished)
+        if self._places is not None:
+            seconds = (now - self._started) / self._done * (len(self._places) - finished)
         if self._deadline is not None:
             seconds = min(seconds, self._deadline - now)
-        total = f" of {len(self._points)}" if self._points else ""
+        total = f" of {len(self._places)}" if self._places else ""
         parts.append(f"{finished}{total} done, {max(0, math.ceil(seconds / 60))} min left")
         print(format_message("; ".join(parts)), flush=True)

@@ -43,15 +43,19 @@ class Recorder(RunRecorder):
     def __init__(self, is_last: Callable[[dict], bool], *arguments):
         super().__init__(*arguments)
         self.is_last = is_last
+        self.is_pruned = False
         for row in self.history:  # of a run that is resumed
             if is_last(row):
-                self.initial_epoch = self._epochs
+                self.initial_epoch, self.is_pruned = self._epochs, True
                 break
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         if self.is_last(self.history[-1]):
-            self.model.stop_training = True
+            self.model.stop_training = self.is_pruned = True
+
+    def _measure(self, with_test):
+        return {} if self.is_pruned else super()._measure(with_test)
 
 
 class Trainer:

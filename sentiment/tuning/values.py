@@ -23,6 +23,9 @@ class Choices:
     def is_varied(self) -> bool:
         return len(self.values) > 1
 
+    def has(self, value: Any) -> bool:
+        return value in self.values
+
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
         return trial.suggest_categorical(name, self.values) if self.is_varied else self.values[0]
 
@@ -35,6 +38,9 @@ class Range:
     high: float
     is_log: bool
     is_varied = True
+
+    def has(self, value: float) -> bool:
+        return self.low <= value <= self.high
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
         if isinstance(self.low, int):
