@@ -189,8 +189,8 @@ def make_parser() -> ArgumentParser:
     text = "start no new trial after this many minutes"
     parser.add_argument("--minutes", type=minutes, help=text)
     text = (
-        "train the best third of the completed trials, at most ten, with this many seeds, and rank "
-        "them by their mean (default: 1)"
+        "train the best third of the completed trials, at most ten, and the script's values with "
+        "this many seeds, and rank them by their mean (default: 1)"
     )
     parser.add_argument("--seeds", type=whole_number(1, MAXIMUM_SEEDS), default=1, help=text)
     text = "validation score to optimize (default: accuracy)"

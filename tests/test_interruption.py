@@ -87,7 +87,7 @@ def assert_same(run, other):
     ("parts", "options"),
     [
         (range(0, PARTS, 4), []),
-        pytest.param(range(2, PARTS, 3), ["--refit"], marks=pytest.mark.extended),
+        pytest.param(range(2, PARTS, 4), ["--refit"], marks=pytest.mark.extended),
     ],
     ids=["one training", "refit"],
 )

@@ -115,7 +115,7 @@ def test_a_study_finds_runs_and_says_what_it_found(folder, monkeypatch, capsys):
         if trial.state == optuna.trial.TrialState.COMPLETE:
             assert trial.value == record["validation"]["accuracy"]
     repeated = [int(run.name.split("-")[1]) for run in STUDY.glob("trial-*-seed-2")]
-    assert len(repeated) == 2  # a third of the completed trials
+    assert 0 in repeated and 1 <= len({*repeated} - {0}) <= 2  # a third of the completed trials
     output = capsys.readouterr().out
     rates = [trials[place].user_attrs["constants"]["LEARNING_RATE"] for place in repeated]
     assert any(f"--learning-rate={rate}" in output for rate in rates)

@@ -13,6 +13,7 @@ import tensorflow as tf
 # Measured on two cores with 32 features and 100 units: two chunks of 4 rows take about as long as
 # one of 8, two of 8 rows 0.8 to 1 times as long as one of 16, and two of 16 about 0.6 times.
 MINIMUM_ROWS = 8
+KEPT_TRACES = 32  # for layers that run eagerly; more of other sizes would fill the memory
 
 
 def run_chunks(sequences, kernel, bias, hidden, cell, lengths, return_sequences, keep_activations):
@@ -95,7 +96,7 @@ def _map_chunks(function, chunk_inputs, common_inputs, *options):
     """
     specs = [tf.TensorSpec(tensor.shape[1:], tensor.dtype) for tensor in chunk_inputs]
     specs += [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in common_inputs]
-    traced = _make_graph_function(function).get_concrete_function(*options, *specs)
+    traced = _trace(function, *options, *specs)
     return tf.raw_ops.MapDefun(
         arguments=chunk_inputs,
         captured_inputs=common_inputs,
@@ -106,9 +107,9 @@ def _map_chunks(function, chunk_inputs, common_inputs, *options):
     )
 
 
-@functools.cache
-def _make_graph_function(function):
-    return tf.function(function, autograph=False)
+@functools.lru_cache(maxsize=KEPT_TRACES)
+def _trace(function, *inputs):
+    return tf.function(function, autograph=False).get_concrete_function(*inputs)
 
 
 def _block_inputs(lengths, sequences, hidden, cell, kernel, bias):

@@ -3,6 +3,7 @@
 import inspect
 import re
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -166,7 +167,8 @@ def trace_predictions(model: keras.Model):
             import tensorflow
 
             ids = tensorflow.TensorSpec(model.inputs[0].shape, "int32")
-            model.predict_function.get_concrete_function([(ids,)])
+            predict: Any = model.predict_function
+            predict.get_concrete_function([(ids,)])
 
 
 def describe_network(model: keras.Model) -> list[str]:

@@ -38,6 +38,7 @@ from sentiment.tuning.values import Choices, Range
 SETTINGS = "settings"  # the attribute of a study that says what it searches
 REPEATED = 10  # of the best trials, the most that are trained with several seeds
 MAXIMUM_SEEDS = 100
+BASELINE = "the script's values"  # the remark on a trial that has them
 
 
 class Search:
@@ -124,15 +125,12 @@ class Search:
         worker.work(self.study, plan, self._train_trial, deadline)
 
     def repeat(self, worker: Worker, seeds: int):
-        """Train the best third of the completed trials, at most `REPEATED`, with more seeds."""
-        best = [row for row in self.rows(1) if row.values]
-        plan = Plan(
-            [
-                row.place * MAXIMUM_SEEDS + number
-                for row in best[: min(REPEATED, math.ceil(len(best) / 3))]
-                for number in range(1, seeds)
-            ]
-        )
+        """Train the best third of the completed trials and the baseline with more seeds."""
+        complete = [row for row in self.rows(1) if row.values]
+        number = min(REPEATED, math.ceil(len(complete) / 3))
+        repeated = complete[:number] + [row for row in complete[number:] if row.remark == BASELINE]
+        places = [row.place * MAXIMUM_SEEDS + i for row in repeated for i in range(1, seeds)]
+        plan = Plan(places)
         self._begin(plan, None)
         worker.work(self._repetitions, plan, self._train_repetition)
 
@@ -198,7 +196,7 @@ class Search:
             self._report(trial, text, remark)
             raise optuna.TrialPruned
         if all(value == getattr(self.script, name) for name, value in varied.items()):
-            trial.set_user_attr(REMARK, "the script's values")
+            trial.set_user_attr(REMARK, BASELINE)
         trial.set_user_attr(REVIEWS, sum(record["data"]["validation"] for record in records))
         value = self._mean(records)
         self._report(trial, text, format_value([value], self.metric), value)
