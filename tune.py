@@ -22,7 +22,7 @@ from pathlib import Path
 
 from sentiment.cli import ArgumentParser, run
 from sentiment.console import error_line
-from sentiment.constants import FOLDER_NAME, option, read_constants
+from sentiment.constants import FLOATS, FOLDER_NAME, option, read_constants
 from sentiment.distribution import VARIABLES, describe_device
 from sentiment.errors import SentimentError
 from sentiment.paths import models_folder
@@ -74,7 +74,7 @@ def main():
         for name in comments
         if getattr(given, name, None) is not None
     }
-    plan, is_grid = make_plan(parser, given, script, values)
+    plan = make_plan(parser, given, script, values)
     values |= {name: Choices((value,)) for name, value in FIXED.items() if name in comments}
     folder = models_folder() / (given.name or f"tune_{path.stem.removeprefix('train_')}")
     if folder.name in RESERVED_NAMES or any((folder / name).exists() for name in RUN_FILES):
@@ -82,7 +82,7 @@ def main():
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with Worker(folder) as worker:
-            search(given, script, values, plan, is_grid, folder, worker)
+            search(given, script, values, plan, folder, worker)
     except BrokenPipeError:
         raise
     except (OSError, optuna.exceptions.OptunaError) as error:
@@ -97,13 +97,13 @@ def main():
         raise SentimentError("stopped; the same command continues the study", 130) from None
 
 
-def search(given, script, values, plan, is_grid, folder, worker):
+def search(given, script, values, plan, folder, worker):
     """Do the trials, and report what they have found."""
     # Ctrl-C raises KeyboardInterrupt between trainings, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(given.storage, folder)
-    options = (given.metric, given.folds, given.pruning, is_grid)
+    options = (given.metric, given.folds, given.pruning, plan.is_grid)
     study = Search(script, values, folder, storage, *options)
     deadline = time.monotonic() + 60 * given.minutes if given.minutes else None
     print(f"Study: {folder}", flush=True)
@@ -226,8 +226,8 @@ def add_constants(parser: ArgumentParser, comments: dict[str, str], script: dict
             ) from None
 
 
-def make_plan(parser, given, script, values: dict) -> tuple[Plan, bool]:
-    """Return the trials, and whether they are all combinations of choices."""
+def make_plan(parser, given, script, values: dict) -> Plan:
+    """Return the trials."""
     varied = {name: value for name, value in values.items() if value.is_varied}
     if not varied:
         parser.error("give a constant several values, as in --lstm-units 32,64,128")
@@ -242,11 +242,12 @@ def make_plan(parser, given, script, values: dict) -> tuple[Plan, bool]:
     if given.grid or is_small:
         combinations = itertools.product(*(value.values for value in varied.values()))
         points = dict(enumerate(dict(zip(varied, chosen, strict=True)) for chosen in combinations))
-        return Plan(points.keys(), points), True
+        return Plan(points.keys(), points, is_grid=True)
     # Trial 0 is the baseline: it has the script's own values, as far as they are in the study.
     own = {name: getattr(script, name) for name in varied}
+    own = {name: float(value) if name in FLOATS else value for name, value in own.items()}
     own = {name: value for name, value in own.items() if varied[name].has(value)}
-    return Plan(None if given.minutes and not given.trials else range(number), {0: own}), False
+    return Plan(None if given.minutes and not given.trials else range(number), {0: own})
 
 
 def whole_number(least: int, most: int):

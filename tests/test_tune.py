@@ -170,6 +170,14 @@ def test_a_trial_that_fails_does_not_end_the_study(folder, monkeypatch, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_script_may_have_a_whole_number_for_a_float(folder, monkeypatch):
+    script = folder / SCRIPT.name
+    script.write_text(SCRIPT.read_text().replace("LEARNING_RATE = 0.01", "LEARNING_RATE = 1"))
+    run_tune(monkeypatch, script, "--learning-rate", "0.5..2", "--trials", 1, "--epochs", 1)
+    assert read_trials()[0].user_attrs["constants"] == {"LEARNING_RATE": 1.0}
+
+
 @pytest.mark.extended
 def test_a_study_that_is_killed_continues_as_if_it_had_not_been(folder):
     for name in ("broken", "unbroken"):

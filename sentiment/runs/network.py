@@ -161,14 +161,13 @@ def trace_predictions(model: keras.Model):
 
     Otherwise it would trace them for the size of the first batch, and then for any size.
     """
-    if model.predict_function is None:
-        model.make_predict_function()
-        if keras.backend.backend() == "tensorflow" and not model.run_eagerly:
-            import tensorflow
+    is_traced = keras.backend.backend() == "tensorflow" and not model.run_eagerly
+    if is_traced and model.predict_function is None:
+        import tensorflow
 
-            ids = tensorflow.TensorSpec(model.inputs[0].shape, "int32")
-            predict: Any = model.predict_function
-            predict.get_concrete_function([(ids,)])
+        model.make_predict_function()
+        predict: Any = model.predict_function
+        predict.get_concrete_function([(tensorflow.TensorSpec(model.inputs[0].shape, "int32"),)])
 
 
 def describe_network(model: keras.Model) -> list[str]:

@@ -221,6 +221,7 @@ class RunRecorder(keras.callbacks.Callback):
         return self.folder
 
     def _measure(self, with_test: bool) -> dict:
+        """Return what `measure` does for the saved weights."""
         with without_distribution():
             network, refit = copy_network(self.model, self.best_weights), self.state["refit"]
             return measure(network, self.data, self.padding, with_test, refit)

@@ -47,10 +47,12 @@ class Plan:
     Attributes:
         places: the numbers of the trials; None: there are ever more.
         points: for some of the places, values of the trial. The sampler chooses the others.
+        is_grid: whether the points are all combinations of choices.
     """
 
     places: Collection[int] | None
     points: dict[int, dict] = field(default_factory=dict)
+    is_grid: bool = False
 
 
 class SeededSampler(BaseSampler):
@@ -200,7 +202,7 @@ def fill_queue(study: optuna.Study, plan: Plan):
     values = plan.points.get(place, {})
     for trial in trials:
         if trial.user_attrs.get(PLACE) == place and trial.params:
-            values = trial.params
+            values = {**values, **trial.params}  # it may have failed before it had all of them
     study.enqueue_trial(values, user_attrs={PLACE: place})
 
 

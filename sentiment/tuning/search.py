@@ -38,7 +38,6 @@ from sentiment.tuning.values import Choices, Range
 SETTINGS = "settings"  # the attribute of a study that says what it searches
 REPEATED = 10  # of the best trials, the most that are trained with several seeds
 MAXIMUM_SEEDS = 100
-BASELINE = "the script's values"  # the remark on a trial that has them
 
 
 class Search:
@@ -125,10 +124,14 @@ class Search:
         worker.work(self.study, plan, self._train_trial, deadline)
 
     def repeat(self, worker: Worker, seeds: int):
-        """Train the best third of the completed trials and the baseline with more seeds."""
+        """Train the best third of the completed trials and the baseline with more seeds.
+
+        Of the best third, these are at most `REPEATED`.
+        """
         complete = [row for row in self.rows(1) if row.values]
         number = min(REPEATED, math.ceil(len(complete) / 3))
-        repeated = complete[:number] + [row for row in complete[number:] if row.remark == BASELINE]
+        rest = [row for row in complete[number:] if self._is_baseline(row.constants)]
+        repeated = complete[:number] + rest
         places = [row.place * MAXIMUM_SEEDS + i for row in repeated for i in range(1, seeds)]
         plan = Plan(places)
         self._begin(plan, None)
@@ -141,7 +144,11 @@ class Search:
             place, number = divmod(trial.user_attrs[PLACE], MAXIMUM_SEEDS)
             if number < seeds:
                 repetitions.setdefault(place, []).append(trial.value)
-        return read_rows(self.study, repetitions)
+        rows = read_rows(self.study, repetitions)
+        for row in rows:
+            if row.values and self._is_baseline(row.constants):
+                row.remark = "the script's values"
+        return rows
 
     def finished(self) -> optuna.Study:
         """Return a study in memory of the finished trials alone, in the order of their places."""
@@ -154,6 +161,10 @@ class Search:
     @property
     def _sign(self) -> int:
         return 1 if self.metric == "loss" else -1
+
+    def _is_baseline(self, constants: dict) -> bool:
+        """Return whether these values are the script's own."""
+        return all(value == getattr(self.script, name) for name, value in constants.items())
 
     def _begin(self, plan: Plan, deadline: float | None):
         self._places, self._deadline = plan.places, deadline
@@ -172,14 +183,15 @@ class Search:
             epochs += 1
             if epochs <= planned:  # in the first fold; the values of others are not comparable
                 trial.report(row[f"val_{self.metric}"], epochs)
-                is_pruned = is_pruned or (epochs < planned and trial.should_prune())
+                may_end = epochs < planned and not self._is_baseline(varied)
+                is_pruned = is_pruned or (may_end and trial.should_prune())
             return is_pruned
 
         records = []
         try:
             for fold in range(1, self.folds + 1):
                 records.append(self._train(f"trial-{place}", fold, constants, is_last))
-                if is_pruned:
+                if is_pruned or "unsure" not in records[-1]:  # or was pruned by another worker
                     remark = f"pruned after epoch {epochs}"
                     break
         except DivergenceError:
@@ -195,8 +207,6 @@ class Search:
             trial.set_user_attr(REMARK, format_message(remark))
             self._report(trial, text, remark)
             raise optuna.TrialPruned
-        if all(value == getattr(self.script, name) for name, value in varied.items()):
-            trial.set_user_attr(REMARK, BASELINE)
         trial.set_user_attr(REVIEWS, sum(record["data"]["validation"] for record in records))
         value = self._mean(records)
         self._report(trial, text, format_value([value], self.metric), value)

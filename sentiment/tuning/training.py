@@ -34,7 +34,7 @@ def never(row: dict) -> bool:
 
 
 class Recorder(RunRecorder):
-    """A `RunRecorder` that can end a training early.
+    """A `RunRecorder` that can end a training early; its record then has no measurements.
 
     Args:
         is_last: called with each row of the history; returns whether it is to be the last one.

@@ -40,13 +40,17 @@ class Range:
     is_varied = True
 
     def has(self, value: float) -> bool:
-        return self.low <= value <= self.high
+        return self.low <= value <= self.high and self._round(value) == value
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
         if isinstance(self.low, int):
             return trial.suggest_int(name, self.low, int(self.high), log=self.is_log)
-        value = trial.suggest_float(name, self.low, self.high, log=self.is_log)
-        # Three digits are enough, and can be read.
+        return self._round(trial.suggest_float(name, self.low, self.high, log=self.is_log))
+
+    def _round(self, value: float) -> float:
+        """Return a number with three digits, which are enough and can be read."""
+        if isinstance(self.low, int):
+            return value
         scale = value if self.is_log else self.high - self.low
         return min(max(round(value, 2 - math.floor(math.log10(scale))), self.low), self.high)
 
