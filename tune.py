@@ -1,6 +1,6 @@
 """Search for better values of a training script's constants, on the validation set.
 
-    python tune.py train_lstm.py --lstm-units 32,64,128 --learning-rate 0.0005..0.005 --trials 30
+    python tune.py train_lstm.py --lstm-units 50,100,200 --learning-rate 0.0005..0.005 --trials 30
 
 Values separated by commas are choices, two numbers with .. between them are a range, and a single
 value holds for all trials. Rerun the command to continue a study that was stopped. To share a study
@@ -230,9 +230,15 @@ def make_plan(parser, given, script, values: dict) -> Plan:
     """Return the trials."""
     varied = {name: value for name, value in values.items() if value.is_varied}
     if not varied:
-        parser.error("give a constant several values, as in --lstm-units 32,64,128")
+        parser.error("give a constant several values, as in --lstm-units 50,100,200")
     if given.seeds > 1 and "SEED" in varied:
         parser.error("--seeds repeats trials with other seeds, so --seed must be a single value")
+    own = {name: getattr(script, name) for name in varied}
+    own = {name: float(value) if name in FLOATS else value for name, value in own.items()}
+    missing = [name for name in varied if not varied[name].has(own[name])]
+    if missing:
+        shown = ", ".join(f"{option(name)} {own.pop(name)}" for name in missing)
+        print(f"The script's own values won't be compared, because these are not given: {shown}")
     ranges = [name for name, value in varied.items() if isinstance(value, Range)]
     if given.grid and ranges:
         parser.error(f"--grid takes choices, but {option(ranges[0])} is a range")
@@ -243,10 +249,7 @@ def make_plan(parser, given, script, values: dict) -> Plan:
         combinations = itertools.product(*(value.values for value in varied.values()))
         points = dict(enumerate(dict(zip(varied, chosen, strict=True)) for chosen in combinations))
         return Plan(points.keys(), points, is_grid=True)
-    # Trial 0 is the baseline: it has the script's own values, as far as they are in the study.
-    own = {name: getattr(script, name) for name in varied}
-    own = {name: float(value) if name in FLOATS else value for name, value in own.items()}
-    own = {name: value for name, value in own.items() if varied[name].has(value)}
+    # Trial 0 is the baseline.
     return Plan(None if given.minutes and not given.trials else range(number), {0: own})
 
 
