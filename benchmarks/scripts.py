@@ -28,7 +28,6 @@ def measure_scripts(folder, repeats, report):
     predict = [PROJECT / "predict.py", "--run", PROJECT / "models" / "lstm", "--file"]
     scripts = {
         "`train_lstm.py`, three epochs": [*train, "--epochs", "3"],
-        "`train_lstm.py`, one epoch": [*train, "--epochs", "1"],
         f"`predict.py`, {SENTENCES:,} sentences": [*predict, lines],
         f"`predict.py`, {SENTENCES // 100:,} sentences": [*predict, some_lines],
     }
