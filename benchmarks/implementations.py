@@ -31,8 +31,6 @@ EPOCH_REVIEWS = 17_500
 REVIEWS, WIDE_REVIEWS = 1_920, 640
 WIDE = 128  # hidden units of a wide network, at least
 SLOW = {"pytorch_packed": 256, "stock_keras_torch": 64}
-
-# Time to accuracy
 TARGET_ACCURACY = 0.87
 MAXIMUM_EPOCHS = 3
 EVALUATIONS_PER_EPOCH = 2
@@ -249,7 +247,7 @@ class PyTorch:
                     last = outputs[torch.arange(len(outputs)), lengths - 1][None]
                 return self.dense(last[0])[:, 0]
 
-        # As TensorFlow does. By default, PyTorch takes several times as long with subnormal numbers.
+        # As in TensorFlow. Otherwise, PyTorch takes several times as long with subnormal numbers.
         torch.set_flush_denormal(True)
         torch.manual_seed(seed)
         self.batch_size, self.seed, self.layout = batch_size, seed, layout
