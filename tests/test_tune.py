@@ -171,6 +171,20 @@ def test_a_trial_that_fails_does_not_end_the_study(folder, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_a_trial_that_falls_behind_is_pruned_unless_it_has_the_values_of_the_script(
+    folder, monkeypatch
+):
+    script = folder / SCRIPT.name
+    for own, state in (("0.01", "PRUNED"), ("0.000001", "COMPLETE")):
+        script.write_text(SCRIPT.read_text().replace("RATE = 0.01", f"RATE = {own}"))
+        options = ["--metric", "loss", "--epochs", 2]
+        run_tune(monkeypatch, script, "--learning-rate", "0.1,0.000001", *options)
+        trials = read_trials()
+        assert [trials[0].state.name, trials[1].state.name] == ["COMPLETE", state]
+        shutil.rmtree(STUDY)
+
+
+@pytest.mark.slow
 def test_the_script_may_have_a_whole_number_for_a_float(folder, monkeypatch):
     script = folder / SCRIPT.name
     script.write_text(SCRIPT.read_text().replace("LEARNING_RATE = 0.01", "LEARNING_RATE = 1"))

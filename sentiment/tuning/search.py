@@ -176,6 +176,8 @@ class Search:
         trial.set_user_attr(CONSTANTS, varied)
         text = " ".join([f"Trial {place},", *(f"{name}={varied[name]}" for name in varied)])
         epochs, is_pruned, remark = 0, False, ""
+        # While the script trains, it has the constants of the trial.
+        is_baseline = self._is_baseline(varied)
         planned = constants.get("EPOCHS", self.script.EPOCHS)
 
         def is_last(row: dict) -> bool:
@@ -183,7 +185,7 @@ class Search:
             epochs += 1
             if epochs <= planned:  # in the first fold; the values of others are not comparable
                 trial.report(row[f"val_{self.metric}"], epochs)
-                may_end = epochs < planned and not self._is_baseline(varied)
+                may_end = epochs < planned and not is_baseline
                 is_pruned = is_pruned or (may_end and trial.should_prune())
             return is_pruned
 
