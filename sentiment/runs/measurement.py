@@ -37,7 +37,6 @@ def measure(
         ``first``.
     """
     padded_length = data.maximum_tokens if padding == "pre" else None
-
     trace_predictions(model)
 
     def predict(sequences):

@@ -124,9 +124,9 @@ class Search:
         worker.work(self.study, plan, self._train_trial, deadline)
 
     def repeat(self, worker: Worker, seeds: int):
-        """Train the best third of the completed trials and the baseline with more seeds.
+        """Train the best third of the completed trials, at most `REPEATED`, with more seeds.
 
-        Of the best third, these are at most `REPEATED`.
+        The trial with the script's values is always among them, if it was completed.
         """
         complete = [row for row in self.rows(1) if row.values]
         number = min(REPEATED, math.ceil(len(complete) / 3))
