@@ -17,14 +17,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from sentiment.data.batches import predict_in_batches
 from sentiment.data.imdb import SOURCE_NAMES
 from sentiment.data.tokenizer import OOV_ID, SPECIAL_TOKENS, START_ID, encode, split_as_spelled
 from sentiment.errors import SentimentError
 from sentiment.paths import BUNDLED_MODELS
 from sentiment.runs.folder import MODEL, VOCABULARY
 from sentiment.runs.measurement import DEFAULT_UNSURE
-from sentiment.runs.network import check_shapes, trace_predictions
+from sentiment.runs.network import check_shapes, predict_probabilities
 from sentiment.runs.record import find_finished
 from sentiment.runs.saved_model import load_model
 
@@ -91,12 +90,10 @@ class Predictor:
         """Like `predict`, for reviews that are already encoded."""
         if not len(sequences):
             return np.empty(0, dtype=np.float32)
-        predict_on_batch = self.model.predict_on_batch
         try:
-            trace_predictions(self.model)
-            probabilities = predict_in_batches(
-                predict_on_batch, sequences, BATCH_SIZE, self.padded_length
-            )[:, 0]
+            probabilities = predict_probabilities(
+                self.model, sequences, BATCH_SIZE, self.padded_length
+            )
         except Exception as error:  # an edited network can fail in any way
             # TensorFlow puts a traceback before the reason.
             reason = re.sub(r"(?s)^Graph execution error.*\n  File .*?\n", "", str(error))

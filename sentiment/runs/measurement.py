@@ -5,9 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from sentiment.data.batches import predict_in_batches
 from sentiment.data.dataset import Dataset
-from sentiment.runs.network import trace_predictions
+from sentiment.runs.network import predict_probabilities
 
 BATCH_SIZE = 64
 REVIEWS_NEEDED = 100  # to choose a threshold; with fewer, it is the one of `DEFAULT_UNSURE`
@@ -37,11 +36,9 @@ def measure(
         ``first``.
     """
     padded_length = data.maximum_tokens if padding == "pre" else None
-    trace_predictions(model)
 
     def predict(sequences):
-        predict_on_batch = model.predict_on_batch
-        return predict_in_batches(predict_on_batch, sequences, BATCH_SIZE, padded_length)[:, 0]
+        return predict_probabilities(model, sequences, BATCH_SIZE, padded_length)
 
     chosen_on, sentences = data.sentences or data, data.sentences
     if first is None:

@@ -3,11 +3,13 @@
 import inspect
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from sentiment.data.batches import predict_in_batches
 from sentiment.data.dataset import Dataset
 from sentiment.data.sequences import subsample
 from sentiment.data.tokenizer import OOV_ID, PADDING_ID, SPECIAL_TOKENS, START_ID
@@ -156,18 +158,27 @@ def create_variables(model: keras.Model):
         model.reset_metrics()
 
 
-def trace_predictions(model: keras.Model):
-    """Have TensorFlow trace the predictions of a network once, for batches of any size.
+def predict_probabilities(
+    model: keras.Model,
+    sequences: Sequence[np.ndarray],
+    batch_size: int,
+    padded_length: int | None = None,
+) -> np.ndarray:
+    """Return the probability that each review is positive, shape ``(reviews,)``.
 
-    Otherwise it would trace them for the size of the first batch, and then for any size.
+    Args:
+        model: the network.
+        sequences, batch_size, padded_length: as for `sentiment.data.batches.Batches`.
     """
     is_traced = keras.backend.backend() == "tensorflow" and not model.run_eagerly
     if is_traced and model.predict_function is None:
         import tensorflow
 
+        # TensorFlow would trace it for the size of the first batch, and then again for any size.
         model.make_predict_function()
         predict: Any = model.predict_function
         predict.get_concrete_function([(tensorflow.TensorSpec(model.inputs[0].shape, "int32"),)])
+    return predict_in_batches(model.predict_on_batch, sequences, batch_size, padded_length)[:, 0]
 
 
 def describe_network(model: keras.Model) -> list[str]:
