@@ -19,7 +19,6 @@ import importlib
 import json
 import sys
 import time
-import types
 
 import numpy as np
 
@@ -203,12 +202,14 @@ class ThisProject(KerasImplementation):
         self.model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
 
     def initialize_weights(self, x):
-        from sentiment.layers import set_chrono_bias, set_word_vectors
+        from sentiment.layers import set_chrono_bias
+        from sentiment.layers.initializers import ppmi_word_vectors
 
+        embedding = self.model.get_layer("embedding")
+        vectors = ppmi_word_vectors(x, embedding.input_dim, embedding.output_dim)
+        embedding.set_weights([vectors])
         # What is printed goes to the process that reads the results.
         with contextlib.redirect_stdout(sys.stderr):
-            reviews = types.SimpleNamespace(x_train=x, vocabulary=[])
-            set_word_vectors(self.model, self.script.WORD_VECTORS, reviews)
             set_chrono_bias(self.model, self.script.CHRONO_TIMESTEPS)
 
 

@@ -52,7 +52,7 @@ def save_sentences(folder):
 
 
 def run_script(command):
-    """Return the seconds to a script's first training step, if any, and to its end; its peak MB."""
+    """Return the seconds until a script trains, if it does, and to its end; its peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -62,12 +62,12 @@ def run_script(command):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        output, first_step = b"", None
+        output, training = b"", None
         while chunk := process.stdout.read1():
             output = (output + chunk)[-10_000:]
-            if first_step is None and re.search(rb"\x1b\[1m +1/\d+", output):
-                first_step = time.perf_counter() - started
+            if training is None and re.search(rb"^Run folder: ", output, re.M):
+                training = time.perf_counter() - started
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise RuntimeError(f"{command} failed:\n{output.decode()}")
-        return first_step, time.perf_counter() - started, usage.ru_maxrss / 1024
+        return training, time.perf_counter() - started, usage.ru_maxrss / 1024

@@ -165,7 +165,8 @@ def compare_speed(network, width, names, reviews, tokens, tasks):
         processes = {
             name: stack.enter_context(Process(name, network, reviews, width)) for name in names
         }
-        for process in processes.values():
+        for name, process in processes.items():
+            report(f"{network}: first call of {name}")
             process.ask("warm_up")
         seconds = {task: {name: [] for name in names} for task in tasks}
         rates = []
@@ -212,12 +213,12 @@ def compare_scripts(folder):
     print("\n### Whole scripts, training with validation and test\n")
     rows = []
     for name, results in measured.items():
-        first_step, seconds, memory = zip(*results, strict=True)
-        first_step = f"{statistics.median(first_step):.1f}" if None not in first_step else ""
+        training, seconds, memory = zip(*results, strict=True)
+        training = f"{statistics.median(training):.1f}" if None not in training else ""
         total = f"{statistics.median(seconds):.0f}", f"{min(seconds):.0f} to {max(seconds):.0f}"
-        rows.append([name, first_step, *total, f"{statistics.median(memory):.0f}"])
+        rows.append([name, training, *total, f"{statistics.median(memory):.0f}"])
     seconds, spread, _ = name_columns()
-    columns = ["script", "seconds to first step", seconds, spread, "peak memory in MB"]
+    columns = ["script", "seconds until it trains", seconds, spread, "peak memory in MB"]
     print_rows(columns, rows)
 
 

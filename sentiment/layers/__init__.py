@@ -1,7 +1,7 @@
 """The layers of the networks, and the weights that they start from.
 
 lstm.py             LSTM, a drop-in keras.layers.LSTM; lstm_tensorflow.py with block_lstm.py
-                    is its fast implementation on CPUs, lstm_jax.py that on GPUs
+                    makes it fast on CPUs, lstm_jax.py on GPUs, lstm_torch.py on PyTorch
 ngrams.py           naive Bayes and logistic regression on n-grams as a layer; their average
                     with a network; logistic_regression.py fits the latter
 convolution.py      convolution and pooling that leave the padding out

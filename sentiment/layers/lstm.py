@@ -1,15 +1,17 @@
-"""A drop-in `keras.layers.LSTM` that is faster: on TensorFlow without a GPU, on JAX with one.
+"""A drop-in `keras.layers.LSTM` that is faster: on TensorFlow without a GPU, JAX with one, PyTorch.
 
-`sentiment.layers.lstm_tensorflow` and `sentiment.layers.lstm_jax` hold the implementations.
+`sentiment.layers.lstm_tensorflow`, `sentiment.layers.lstm_jax` and `sentiment.layers.lstm_torch`
+hold the implementations.
 """
 
 import keras
 
 if keras.backend.backend() == "jax":
     from sentiment.layers import lstm_jax
-
-if keras.backend.backend() == "tensorflow":
-    from sentiment.layers import lstm_tensorflow
+elif keras.backend.backend() == "tensorflow":
+    from sentiment.layers import lstm_tensorflow as fast_lstm
+elif keras.backend.backend() == "torch":
+    from sentiment.layers import lstm_torch as fast_lstm
 
 
 class LSTM(keras.layers.LSTM):
@@ -28,6 +30,9 @@ class LSTM(keras.layers.LSTM):
     On JAX with a GPU, cuDNN computes masked input if only the last output is returned, under the
     same conditions except for float32: 16-bit input is computed in 32 bits.
 
+    On PyTorch, ``torch.lstm`` is used under the same conditions, but for masked input only without
+    `return_state` and `stateful`.
+
     A saved model names `keras.layers.LSTM`, so plain Keras loads it. Loaded where this module has
     been imported, it holds this layer again.
     """
@@ -45,10 +50,9 @@ class LSTM(keras.layers.LSTM):
         backend, stock_loop = keras.backend.backend(), super().inner_loop
         if backend == "jax":
             return lstm_jax.run(self, stock_loop, sequences, initial_state, mask, training)
-        if backend == "tensorflow" and lstm_tensorflow.can_run(
-            self, sequences, initial_state, mask
-        ):
-            return lstm_tensorflow.run(self, sequences, initial_state, mask, training)
+        is_fast = backend in ("tensorflow", "torch")
+        if is_fast and fast_lstm.can_run(self, sequences, initial_state, mask):
+            return fast_lstm.run(self, sequences, initial_state, mask, training)
         return stock_loop(sequences, initial_state, mask, training=training)
 
     def __reduce__(self):
