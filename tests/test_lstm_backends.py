@@ -1,7 +1,7 @@
 """The LSTM on JAX, on one device and on several, and on PyTorch.
 
-On JAX, what cuDNN is given and what is made of its results is tested with JAX's own reference for it. That
-it can be called at all needs a GPU.
+On JAX, what cuDNN is given and what is made of its results is tested with JAX's own reference for
+it. That it can be called at all needs a GPU.
 """
 
 import os

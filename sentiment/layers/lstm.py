@@ -4,14 +4,14 @@
 hold the implementations.
 """
 
+import importlib
+
 import keras
 
-if keras.backend.backend() == "jax":
-    from sentiment.layers import lstm_jax
-elif keras.backend.backend() == "tensorflow":
-    from sentiment.layers import lstm_tensorflow as fast_lstm
-elif keras.backend.backend() == "torch":
-    from sentiment.layers import lstm_torch as fast_lstm
+BACKEND = keras.backend.backend()
+implementation = None
+if BACKEND in ("tensorflow", "jax", "torch"):
+    implementation = importlib.import_module(f"sentiment.layers.lstm_{BACKEND}")
 
 
 class LSTM(keras.layers.LSTM):
@@ -30,8 +30,9 @@ class LSTM(keras.layers.LSTM):
     On JAX with a GPU, cuDNN computes masked input if only the last output is returned, under the
     same conditions except for float32: 16-bit input is computed in 32 bits.
 
-    On PyTorch, ``torch.lstm`` is used under the same conditions, but for masked input only without
-    `return_state` and `stateful`.
+    On PyTorch, ``torch.lstm`` is used for float32 with the default activations, without
+    `recurrent_dropout`, `unroll` or `jit_compile`; for masked input also without `return_state` and
+    `stateful`.
 
     A saved model names `keras.layers.LSTM`, so plain Keras loads it. Loaded where this module has
     been imported, it holds this layer again.
@@ -47,13 +48,12 @@ class LSTM(keras.layers.LSTM):
         """
         if keras.tree.is_nested(mask):
             mask = mask[0]
-        backend, stock_loop = keras.backend.backend(), super().inner_loop
-        if backend == "jax":
-            return lstm_jax.run(self, stock_loop, sequences, initial_state, mask, training)
-        is_fast = backend in ("tensorflow", "torch")
-        if is_fast and fast_lstm.can_run(self, sequences, initial_state, mask):
-            return fast_lstm.run(self, sequences, initial_state, mask, training)
-        return stock_loop(sequences, initial_state, mask, training=training)
+        stock_loop, arguments = super().inner_loop, (sequences, initial_state, mask)
+        if implementation and BACKEND == "jax":
+            return implementation.run(self, stock_loop, *arguments, training)
+        if implementation and implementation.can_run(self, *arguments):
+            return implementation.run(self, *arguments, training)
+        return stock_loop(*arguments, training=training)
 
     def __reduce__(self):
         # A pickle holds a saved model, which names the stock layer.
