@@ -205,9 +205,10 @@ class ThisProject(KerasImplementation):
         from sentiment.layers import set_chrono_bias
         from sentiment.layers.initializers import ppmi_word_vectors
 
-        embedding = self.model.get_layer("embedding")
-        vectors = ppmi_word_vectors(x, embedding.input_dim, embedding.output_dim)
-        embedding.set_weights([vectors])
+        if self.script.WORD_VECTORS == "ppmi":
+            embedding = self.model.get_layer("embedding")
+            vectors = ppmi_word_vectors(x, embedding.input_dim, embedding.output_dim)
+            embedding.set_weights([vectors])
         # What is printed goes to the process that reads the results.
         with contextlib.redirect_stdout(sys.stderr):
             set_chrono_bias(self.model, self.script.CHRONO_TIMESTEPS)

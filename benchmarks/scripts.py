@@ -62,12 +62,12 @@ def run_script(command):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        output, training = b"", None
+        output, until_training = b"", None
         while chunk := process.stdout.read1():
             output = (output + chunk)[-10_000:]
-            if training is None and re.search(rb"^Run folder: ", output, re.M):
-                training = time.perf_counter() - started
+            if until_training is None and re.search(rb"^Run folder: ", output, re.M):
+                until_training = time.perf_counter() - started
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise RuntimeError(f"{command} failed:\n{output.decode()}")
-        return training, time.perf_counter() - started, usage.ru_maxrss / 1024
+        return until_training, time.perf_counter() - started, usage.ru_maxrss / 1024

@@ -213,10 +213,10 @@ def compare_scripts(folder):
     print("\n### Whole scripts, training with validation and test\n")
     rows = []
     for name, results in measured.items():
-        training, seconds, memory = zip(*results, strict=True)
-        training = f"{statistics.median(training):.1f}" if None not in training else ""
+        until_training, seconds, memory = zip(*results, strict=True)
+        begun = f"{statistics.median(until_training):.1f}" if None not in until_training else ""
         total = f"{statistics.median(seconds):.0f}", f"{min(seconds):.0f} to {max(seconds):.0f}"
-        rows.append([name, training, *total, f"{statistics.median(memory):.0f}"])
+        rows.append([name, begun, *total, f"{statistics.median(memory):.0f}"])
     seconds, spread, _ = name_columns()
     columns = ["script", "seconds until it trains", seconds, spread, "peak memory in MB"]
     print_rows(columns, rows)

@@ -24,6 +24,7 @@ def run_on(backend, program):
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "KERAS_BACKEND": backend,
+            "KERAS_TORCH_DEVICE": "cpu",
             "PYTHONPATH": str(PROJECT),
             "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         },

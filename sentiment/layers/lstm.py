@@ -1,15 +1,16 @@
-"""A drop-in `keras.layers.LSTM` that is faster: on TensorFlow without a GPU, JAX with one, PyTorch.
+"""A drop-in `keras.layers.LSTM` that is faster: without a GPU, except on JAX; on JAX, with one.
 
 `sentiment.layers.lstm_tensorflow`, `sentiment.layers.lstm_jax` and `sentiment.layers.lstm_torch`
 hold the implementations.
 """
 
 import importlib
+from typing import Any
 
 import keras
 
 BACKEND = keras.backend.backend()
-implementation = None
+implementation: Any = None
 if BACKEND in ("tensorflow", "jax", "torch"):
     implementation = importlib.import_module(f"sentiment.layers.lstm_{BACKEND}")
 
@@ -30,9 +31,8 @@ class LSTM(keras.layers.LSTM):
     On JAX with a GPU, cuDNN computes masked input if only the last output is returned, under the
     same conditions except for float32: 16-bit input is computed in 32 bits.
 
-    On PyTorch, ``torch.lstm`` is used for float32 with the default activations, without
-    `recurrent_dropout`, `unroll` or `jit_compile`; for masked input also without `return_state` and
-    `stateful`.
+    On PyTorch without a GPU, ``torch.lstm`` is used under the same conditions as the fused
+    implementation; for masked input also without `return_state` and `stateful`.
 
     A saved model names `keras.layers.LSTM`, so plain Keras loads it. Loaded where this module has
     been imported, it holds this layer again.
@@ -49,7 +49,7 @@ class LSTM(keras.layers.LSTM):
         if keras.tree.is_nested(mask):
             mask = mask[0]
         stock_loop, arguments = super().inner_loop, (sequences, initial_state, mask)
-        if implementation and BACKEND == "jax":
+        if BACKEND == "jax":
             return implementation.run(self, stock_loop, *arguments, training)
         if implementation and implementation.can_run(self, *arguments):
             return implementation.run(self, *arguments, training)

@@ -1,11 +1,11 @@
-"""The LSTM on PyTorch: PyTorch's own, also for masked input.
+"""The LSTM on PyTorch without a GPU: PyTorch's own, also for masked input.
 
-Keras computes masked input, and on a CPU all input, step by step in Python. ``torch.lstm`` computes
-all steps in one call, but knows no masks. So masked steps are moved behind the others, where they
-change nothing, and the output of the last unmasked step is chosen.
+On a CPU, Keras computes all steps one by one in Python. ``torch.lstm`` computes them in one call,
+but knows no masks. So masked steps are moved behind the others, where they change nothing, and the
+output of the last unmasked step is chosen.
 
-Importing it lets PyTorch treat subnormal numbers as zero, as TensorFlow does: with them, products
-can take several times as long.
+Importing it makes the processor treat subnormal numbers as zero in this thread and in those that it
+starts, as TensorFlow does in its own: with them, products can take several times as long.
 """
 
 import keras
@@ -20,18 +20,22 @@ def can_run(layer, sequences, initial_state, mask):
 
     Shapes that don't fit are left to the stock layer, which broadcasts them or raises an error.
     """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
     batch, steps, _ = sequences.shape
+    tensors = sequences, *initial_state, ops.convert_to_tensor(layer.cell.kernel)
     # ``torch.lstm`` returns the state of the cell only after the last step, masked or not.
     needs_states = layer.return_state or layer.stateful
     return (
         layer.compute_dtype == "float32"
         and sequences.dtype == torch.float32
-        and sequences.device.type != "meta"  # of which only the shape is known
+        and all(tensor.device.type == "cpu" for tensor in tensors)
         and batch > 0
         and steps > 0
-        and not torch.compiler.is_compiling()
         and layer.activation is keras.activations.tanh
         and layer.recurrent_activation is keras.activations.sigmoid
+        and layer.cell.implementation == 2
+        and layer.dropout < 1
         and not layer.recurrent_dropout
         and not layer.unroll
         and layer.use_cudnn is not True
@@ -43,6 +47,8 @@ def can_run(layer, sequences, initial_state, mask):
 def run(layer, sequences, initial_state, mask, training):
     """Return what `keras.layers.LSTM.inner_loop` returns for a layer.
 
+    With a mask, the returned states are those after the masked steps, which nobody asks for.
+
     Args:
         layer: an LSTM that `can_run` supports.
         sequences: float32 ``(batch, steps, features)``.
@@ -50,7 +56,7 @@ def run(layer, sequences, initial_state, mask, training):
         mask: None or bool ``(batch, steps)``.
         training: whether to apply dropout.
     """
-    if training and 0.0 < layer.dropout < 1.0:
+    if training and layer.dropout:
         # The cell drew this mask before the loop, so the seed is used as in the stock layer.
         sequences = sequences * layer.cell.get_dropout_mask(sequences[:, 0, :])[:, None, :]
     if layer.go_backwards:
@@ -70,7 +76,7 @@ def run(layer, sequences, initial_state, mask, training):
         weights += [bias, torch.zeros_like(bias)]
     outputs, *states = torch.lstm(
         sequences,
-        tuple(state[None].contiguous() for state in initial_state),
+        tuple(state[None].clone() for state in initial_state),  # `stateful` overwrites them
         weights,
         has_biases=layer.use_bias,
         num_layers=1,

@@ -71,11 +71,26 @@ compare({"use_bias": False}, "right", is_fast=True)
 compare({"dropout": 0.5, "seed": 3}, "right", is_fast=True)
 compare({"return_state": True}, "absent", is_fast=True)
 compare({"return_state": True}, "right", is_fast=False)
+compare(
+    {"dropout": 0.5, "seed": 3, "implementation": 1, "use_cudnn": False}, "right", is_fast=False
+)
 compare({"activation": "relu"}, "right", is_fast=False)
 compare({"recurrent_dropout": 0.5, "seed": 3}, "right", is_fast=False)
 
+# The state of one batch is that before the next one, and each has gradients.
+pair = [layer(UNITS, stateful=True, use_cudnn=False) for layer in (keras.layers.LSTM, LSTM)]
+x = torch.ones((REVIEWS, TOKENS, FEATURES))
+for layer in pair:
+    layer.build(tuple(x.shape))
+pair[1].set_weights(pair[0].get_weights())
+for _ in range(2):
+    fast_runs.clear()
+    expected, found = (layer(x) for layer in pair)
+    assert fast_runs
+    np.testing.assert_allclose(expected.detach(), found.detach(), rtol=1e-4, atol=1e-5)
+    found.sum().backward()
+
 # Shapes that don't fit are broadcast or refused.
-x = np.ones((REVIEWS, TOKENS, FEATURES), "float32")
 for mask_size, state_size in itertools.product(
     [(8, 6), (8, 5), (8, 1), (1, 6), (4, 6), (8, 7)], [(8, 7), (1, 7), (4, 7), (8, 6)]
 ):
