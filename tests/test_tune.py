@@ -133,7 +133,7 @@ def test_a_study_finds_runs_and_says_what_it_found(folder, monkeypatch, capsys):
         run_tune(monkeypatch, *SPACE, "--trials", 7, "--epochs", 4)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_folds_share_no_validation_review(folder, monkeypatch):
     data = load_data("reviews.csv", 200, 20)
     folds = [select_fold(data, fold) for fold in (1, 2, 3)]
