@@ -53,8 +53,7 @@ def main(name, network, path, *numbers):
         return np.split(ids, np.cumsum(file[f"lengths_{split}"])[:-1]), file[f"labels_{split}"]
 
     x, y = read("train")
-    measured = WIDE_REVIEWS if units >= WIDE else REVIEWS
-    measured = SLOW.get(name, measured)
+    measured = SLOW.get(name, WIDE_REVIEWS if units >= WIDE else REVIEWS)
 
     def measure(function, reviews=measured):
         """Return the seconds per review, without the wait after the last step of an epoch."""
@@ -202,8 +201,7 @@ class ThisProject(KerasImplementation):
         self.model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
 
     def initialize_weights(self, x):
-        from sentiment.layers import set_chrono_bias
-        from sentiment.layers.initializers import ppmi_word_vectors
+        from sentiment.layers.initializers import ppmi_word_vectors, set_chrono_bias
 
         if self.script.WORD_VECTORS == "ppmi":
             embedding = self.model.get_layer("embedding")
