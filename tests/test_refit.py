@@ -238,7 +238,7 @@ def test_validation_reviews_become_training_reviews(tmp_path):
             assert new.x_test is old.x_test and new.vocabulary == old.vocabulary
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_refit_with_sentences(train, averages):
     sentences = load_data("imdb-package", 10_000, 500, sentence_weight=3.0).sentences
     sizes = {"train": 200, "validation": 120, "test": 120}
