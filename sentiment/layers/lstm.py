@@ -1,4 +1,4 @@
-"""A drop-in `keras.layers.LSTM` that is faster: without a GPU, except on JAX; on JAX, with one.
+"""A faster `keras.layers.LSTM`: on TensorFlow and PyTorch without a GPU, on JAX with one.
 
 `sentiment.layers.lstm_tensorflow`, `sentiment.layers.lstm_jax` and `sentiment.layers.lstm_torch`
 hold the implementations.

@@ -47,7 +47,7 @@ def can_run(layer, sequences, initial_state, mask):
 def run(layer, sequences, initial_state, mask, training):
     """Return what `keras.layers.LSTM.inner_loop` returns for a layer.
 
-    With a mask, the returned states are those after the masked steps, which nobody asks for.
+    With a mask, the returned states are not valid; `can_run` excludes layers that use them.
 
     Args:
         layer: an LSTM that `can_run` supports.
